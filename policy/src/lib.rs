@@ -10,6 +10,7 @@
 //!
 //! Main types:
 //! * [`plan::Plan`]: everything that is done to make one container, in the order in which it is done.
+//! * [`config::Config`]: what the operator decides; [`subid::Pool`]: which id ranges are ours to give.
 //! * [`idmap::IdMap`]: which host ids the container's ids are.
 //! * [`Refusal`]: why a request is not served, as one line that names the field, the value and the reason.
 //!
@@ -18,8 +19,10 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod idmap;
 pub mod plan;
 pub mod refusal;
+pub mod subid;
 
 pub use refusal::Refusal;
