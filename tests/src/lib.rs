@@ -1,1 +1,2 @@
-//! placeholder
+//! `tests` proves: end-to-end tests over the built shim and real engines.
+#![deny(unsafe_code)]

@@ -1,0 +1,46 @@
+# Everything that is done with this project, by name. Needs cargo 1.90 or newer; `make test` and `make demo` need root on
+# a Debian 12 machine, and install what else they need.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+SHIM = target/release/containerd-shim-eci-v2
+
+.PHONY: all build demo test bench install lint deny clean conformance
+
+all: build
+
+build:
+	cargo build --release --locked -p shim
+
+# A private containerd, two containers side by side, and what keeps them contained: tests/demo narrates.
+demo:
+	tests/setup packages rust
+	$(MAKE) build
+	tests/demo $(SHIM)
+
+# Every test of the workspace, from nothing; ends with "N passed, N failed, N skipped".
+test:
+	tests/setup
+	tests/run
+
+# Ours against containerd's runc shim: a Markdown table.
+bench: build
+	tests/setup
+	tests/bench $(SHIM)
+
+install: build
+	install -D -m 0755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-eci-v2
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny:
+	tests/deny
+
+conformance:
+	@echo "make conformance: containerd's own client suite is not wired up yet (docs/roadmap.md)" >&2; exit 1
+
+clean:
+	cargo clean
+	rm -rf build

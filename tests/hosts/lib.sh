@@ -1,0 +1,84 @@
+# Sourced by the scripts of this directory and by ../sandbox: what they share.
+#
+# ECI_HOSTS says where chroots, images and running hosts are kept (default: build/hosts of this checkout).
+
+scripts=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+checkout=$(readlink -f "$scripts/../..")
+hosts=${ECI_HOSTS:-$checkout/build/hosts}
+running=${ECI_HOSTS_RUN:-$hosts/run}
+
+# The engines: Debian's suite, and the containerd that it brings.
+suites="bookworm trixie sid"
+
+die() { echo "$*" >&2; exit 1; }
+
+# The package mirror that this machine itself uses.
+debian_mirror() {
+  apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1
+}
+
+# own_cgroups NAME FILE: makes a group NAME in every hierarchy, below the caller's own group (or, on a pure cgroup v2
+# host, where only an empty group may have children with controllers, below the root), and lists the paths in FILE.
+own_cgroups() {
+  local controllers path mount group file
+  : > "$2"
+  while IFS=: read -r _ controllers path; do
+    if [ -n "$controllers" ]; then mount=/sys/fs/cgroup/${controllers#name=}
+    elif [ -e /sys/fs/cgroup/cgroup.controllers ]; then mount=/sys/fs/cgroup path=/
+    else mount=/sys/fs/cgroup/unified; fi
+    [ -d "$mount" ] || continue
+    group=$mount${path%/}/$1
+    mkdir -p "$group"
+    echo "$group" >> "$2"
+    # A new cpuset (v1) is empty and takes no process before it has cpus and memory.
+    for file in cpuset.cpus cpuset.mems; do
+      [ -e "$group/tasks" ] && [ -e "$group/$file" ] && cat "$mount${path%/}/$file" > "$group/$file"
+    done
+  done < /proc/self/cgroup
+  return 0
+}
+
+# enter_cgroups FILE: moves this (sub)shell into the groups that FILE lists.
+enter_cgroups() {
+  local group
+  while read -r group; do
+    [ -d "$group/init" ] && group=$group/init
+    echo $BASHPID > "$group/cgroup.procs"
+  done < "$1"
+}
+
+# remove_cgroups FILE: removes the groups that FILE lists with all below them, once their processes are gone.
+remove_cgroups() {
+  local group try
+  [ -e "$1" ] || return 0
+  while read -r group; do
+    for try in $(seq 100); do
+      [ -d "$group" ] || continue 2
+      find "$group" -depth -type d -exec rmdir {} + 2> /dev/null || sleep 0.05
+    done
+    echo "still in use: $group: $(find "$group" -name cgroup.procs -exec cat {} + | tr '\n' ' ')" >&2
+  done < "$1"
+}
+
+# mount_cgroups DIR v1|v2: mounts the hierarchies of this cgroup namespace on DIR; v2 shows the unified one alone.
+mount_cgroups() {
+  local controllers
+  if [ "$2" = v2 ] || [ "$(grep -c . /proc/self/cgroup)" = 1 ]; then
+    mount -t cgroup2 cgroup2 "$1"
+    # Only a group without processes of its own hands controllers to its children.
+    mkdir -p "$1/init"
+    while read -r pid; do echo "$pid" > "$1/init/cgroup.procs" || :; done < "$1/cgroup.procs"
+    for controller in $(cat "$1/cgroup.controllers"); do echo "+$controller" > "$1/cgroup.subtree_control" || :; done
+    return 0
+  fi
+  mount -t tmpfs -o mode=755 cgroup "$1"
+  while IFS=: read -r _ controllers _; do
+    if [ -n "$controllers" ]; then
+      mkdir "$1/${controllers#name=}"
+      mount -t cgroup -o "$controllers" cgroup "$1/${controllers#name=}"
+    else
+      mkdir "$1/unified"
+      mount -t cgroup2 cgroup2 "$1/unified"
+    fi
+  done < /proc/self/cgroup
+}
