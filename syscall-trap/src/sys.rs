@@ -1,0 +1,32 @@
+//! The one system call of this crate: seccomp(2).
+//!
+//! Invariant: nothing here sets `no_new_privs`. A caller without it needs CAP_SYS_ADMIN in its user namespace, and
+//! whether the process may gain privileges by execve is the profile's neighbour in the spec, not the profile's business.
+
+use std::io;
+
+use crate::filter::Program;
+
+/// Installs `program` on the calling thread, with `flags` (bits of seccomp(2), as a rule [`Program::flags`]).
+///
+/// # Errors
+/// Those of seccomp(2): EACCES without `no_new_privs` and without CAP_SYS_ADMIN, EINVAL for a program or flags that the
+/// kernel refuses. A flag that makes the call return a descriptor is EINVAL here. When TSYNC finds a thread that cannot
+/// follow, the error names its id.
+pub fn install(program: &Program, flags: u64) -> io::Result<()> {
+    if flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let mut code: Vec<libc::sock_filter> =
+        program.instructions.iter().map(|i| libc::sock_filter { code: i.code, jt: i.jt, jf: i.jf, k: i.k }).collect();
+    let len = u16::try_from(code.len()).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let prog = libc::sock_fprog { len, filter: code.as_mut_ptr() };
+    // SAFETY: `prog` points to `len` instructions that live until the call returns; the kernel copies and checks them,
+    // and writes nothing to our memory.
+    let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const prog) };
+    match ret {
+        0 => Ok(()),
+        tid if tid > 0 => Err(io::Error::other(format!("thread {tid} has filters of its own and cannot follow"))),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
