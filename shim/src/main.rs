@@ -1,1 +1,7 @@
+//! `containerd-shim-eci-v2`.
+
+#[allow(dead_code)]
+mod stage;
+mod sys;
+
 fn main() {}
