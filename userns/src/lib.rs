@@ -1,3 +1,35 @@
-//! placeholder
+//! `userns` maps: it gives a container its ids, and shows files to it through them.
+//!
+//! The crate holds everything that touches the host's filesystems and a container's tree on behalf of the build stage:
+//! * [`tree`]: the only code that names a path in a container's tree; a path becomes a descriptor once, inside the root.
+//! * [`mount`]: mounts that are made detached, prepared through their descriptor and attached to a descriptor.
+//! * [`idmap`]: user namespaces that only carry an id map for a mount.
+//! * [`rootfs`]: the root mount, re-assembled so that files on disk keep the owners that the container sees.
+//! * [`creds`]: the filesystem ids under which all of that is done.
+//! * [`lease`]: which container has which range of host ids.
+//!
+//! Invariant: nothing of the user's is ever chowned, no mount is attached to a path (always to a descriptor that was
+//! verified), and a file whose owner cannot be shown is refused by name instead of being shown as `nobody`.
+//!
+//! The crate knows nothing of containerd, of tokio or of the OCI spec's JSON. Its functions are synchronous and are
+//! called from single-threaded stage processes, unless they say otherwise.
+
+pub mod creds;
+
+pub mod error;
+
+pub mod idmap;
 
 pub mod lease;
+
+pub mod mount;
+
+pub mod mountinfo;
+
+pub mod rootfs;
+
+mod sys;
+
+pub mod tree;
+
+pub use error::{Error, Result};

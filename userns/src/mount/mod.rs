@@ -1,0 +1,156 @@
+//! Mounts that are made detached, prepared through their descriptor, and attached to a descriptor.
+//!
+//! Main types:
+//! * [`Detached`]: a mount, or a tree of mounts, that is nowhere yet: a new filesystem or a clone of a file or directory.
+//! * [`MountIds`]: the id map that a clone's owners are shown through.
+//!
+//! Invariant: a mount is complete (flags, propagation, id map) before it is attached, so that nobody sees it in an
+//! intermediate state, and it is attached to a descriptor, never to a path. A [`Detached`] that is dropped is gone.
+
+mod filesystem;
+mod ids;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use policy::plan::{MountFlags, Propagation};
+use rustix::fs::CWD;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+pub(crate) use filesystem::Context;
+pub use ids::MountIds;
+
+use crate::sys::{self, MountAttr};
+use crate::{Error, Result};
+
+/// A mount that is attached nowhere, or a tree of them. Once [`Detached::attach`]ed it stays what its descriptor
+/// names, so that it can still be changed and opened.
+#[derive(Debug)]
+pub struct Detached {
+    fd: OwnedFd,
+    /// A path or a filesystem type, for messages.
+    name: String,
+}
+
+impl Detached {
+    /// A new filesystem: fsopen(2), fsconfig(2) and fsmount(2). `data` are its options (without a value: a flag),
+    /// `fds` those whose value is a descriptor, such as `pidns` of proc.
+    ///
+    /// # Errors
+    /// What the kernel says, with the text of its filesystem context's log.
+    pub fn filesystem(
+        fstype: &str,
+        source: Option<&str>,
+        data: &[(String, Option<String>)],
+        fds: &[(&str, BorrowedFd<'_>)],
+    ) -> Result<Self> {
+        let context = Context::open(fstype)?;
+        if let Some(source) = source {
+            context.set_string("source", source)?;
+        }
+        for (key, value) in data {
+            match value {
+                Some(value) => context.set_string(key, value)?,
+                None => context.set_flag(key)?,
+            }
+        }
+        for (key, fd) in fds {
+            context.set_fd(key, *fd)?;
+        }
+        context.create(0)
+    }
+
+    /// A clone of the mount at `source`, with `source` as its root (`mount --bind`, with `recursive` `--rbind`).
+    /// `name` stands for it in messages: its path.
+    ///
+    /// # Errors
+    /// What open_tree(2) says: `EINVAL` for a source with locked or unbindable mounts.
+    pub fn clone_of(source: impl AsFd, recursive: bool, name: &str) -> Result<Self> {
+        let mut flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+        flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+        let fd = rustix::mount::open_tree(source, c"", flags)
+            .map_err(|errno| Error::failed("clone the mount of", name, errno))?;
+        Ok(Self { fd, name: name.to_owned() })
+    }
+
+    /// As [`Detached::clone_of`], of a path of the host, whose last symlink is followed.
+    ///
+    /// # Errors
+    /// As [`Detached::clone_of`].
+    pub fn clone_of_path(source: &std::path::Path, recursive: bool) -> Result<Self> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+        let fd = rustix::mount::open_tree(CWD, source, flags)
+            .map_err(|errno| Error::failed("clone the mount of", source.display(), errno))?;
+        Ok(Self { fd, name: source.display().to_string() })
+    }
+
+    /// Sets and clears mount_setattr(2) attributes, with `recursive` on every mount of the tree.
+    ///
+    /// # Errors
+    /// What mount_setattr(2) says.
+    pub fn set_flags(&self, flags: MountFlags, recursive: bool) -> Result<()> {
+        if flags == MountFlags::default() {
+            return Ok(());
+        }
+        let attr = MountAttr { attr_set: flags.set, attr_clr: flags.clear, ..MountAttr::default() };
+        self.set_attr("set mount flags of", recursive, &attr)
+    }
+
+    /// Sets the propagation type, with `recursive` of every mount of the tree.
+    ///
+    /// # Errors
+    /// What mount_setattr(2) says.
+    pub fn set_propagation(&self, propagation: Propagation, recursive: bool) -> Result<()> {
+        // MS_* of mount(2).
+        let propagation = match propagation {
+            Propagation::Private => libc::MS_PRIVATE,
+            Propagation::Slave => libc::MS_SLAVE,
+            Propagation::Shared => libc::MS_SHARED,
+            Propagation::Unbindable => libc::MS_UNBINDABLE,
+        };
+        self.set_attr("set the propagation of", recursive, &MountAttr { propagation, ..MountAttr::default() })
+    }
+
+    /// Attaches the mount to what `node` is. From here on paths below it lead into the mount.
+    ///
+    /// # Errors
+    /// What move_mount(2) says: `EINVAL` or `ENOTDIR` for a directory on a file and the reverse.
+    pub fn attach(&self, node: &crate::tree::Node) -> Result<()> {
+        self.attach_at(node).map_err(|errno| Error::failed("mount on", node.path(), errno))
+    }
+
+    /// As [`Detached::attach`], for any descriptor.
+    ///
+    /// # Errors
+    /// The kernel's error number; only the caller knows the path.
+    pub fn attach_at(&self, target: impl AsFd) -> rustix::io::Result<()> {
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        rustix::mount::move_mount(&self.fd, c"", target, c"", flags)
+    }
+
+    /// The root of the mount, an `O_PATH` descriptor.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The descriptor, for keeps: a [`crate::tree::Tree`] can be made of it.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
+    /// What it is called in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn set_attr(&self, step: &'static str, recursive: bool, attr: &MountAttr) -> Result<()> {
+        sys::mount_setattr(self.fd.as_fd(), recursive, attr).map_err(|errno| Error::failed(step, &self.name, errno))
+    }
+}
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd()
+    }
+}

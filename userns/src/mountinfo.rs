@@ -1,0 +1,119 @@
+//! The mounts of a mount namespace, as `/proc/self/mountinfo` tells them (proc_pid_mountinfo(5)).
+
+use std::path::{Path, PathBuf};
+
+use crate::{Error, Result};
+
+/// One line of mountinfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountEntry {
+    /// The mount's id, as `STATX_MNT_ID` gives it.
+    pub id: u64,
+    /// The id of the mount that it is mounted on.
+    pub parent: u64,
+    /// The directory of the filesystem that is the mount's root.
+    pub root: PathBuf,
+    /// Where it is mounted, seen from the reader's root.
+    pub mount_point: PathBuf,
+    /// The filesystem's type.
+    pub fstype: String,
+    /// Its source.
+    pub source: String,
+    /// The superblock's options, unescaped, in the kernel's order.
+    pub super_options: Vec<String>,
+}
+
+/// All mounts of the calling process's namespace, in the kernel's order: a mount comes after those it lies on.
+///
+/// # Errors
+/// When `/proc/self/mountinfo` cannot be read.
+pub fn read() -> Result<Vec<MountEntry>> {
+    let text =
+        std::fs::read("/proc/self/mountinfo").map_err(|error| Error::failed("read", "/proc/self/mountinfo", error))?;
+    Ok(String::from_utf8_lossy(&text).lines().filter_map(parse_line).collect())
+}
+
+/// The mounts below directory `path` (absolute, resolved) of the mount `id`: mounts on it, mounts on those, and so on,
+/// parents first.
+pub fn below<'a>(entries: &'a [MountEntry], id: u64, path: &Path) -> Vec<&'a MountEntry> {
+    let mut tree = vec![id];
+    let mut found = Vec::new();
+    for entry in entries {
+        if entry.id != id && tree.contains(&entry.parent) && entry.mount_point.starts_with(path) {
+            tree.push(entry.id);
+            found.push(entry);
+        }
+    }
+    found
+}
+
+fn parse_line(line: &str) -> Option<MountEntry> {
+    let (mount, filesystem) = line.split_once(" - ")?;
+    let mut mount = mount.split(' ');
+    let mut filesystem = filesystem.split(' ');
+    Some(MountEntry {
+        id: mount.next()?.parse().ok()?,
+        parent: mount.next()?.parse().ok()?,
+        root: unescape(mount.nth(1)?).into(),
+        mount_point: unescape(mount.next()?).into(),
+        fstype: unescape(filesystem.next()?),
+        source: unescape(filesystem.next()?),
+        super_options: filesystem.next()?.split(',').map(unescape).collect(),
+    })
+}
+
+/// Undoes the kernel's `\ooo` escapes (`seq_escape`).
+fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let octal = bytes.get(at + 1..at + 4).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+        match octal {
+            Some(digits) if *byte == b'\\' => {
+                plain.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                at += 4;
+            }
+            _ => {
+                plain.push(*byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n\
+        30 22 0:40 / /a\\040b rw - overlay overlay rw,lowerdir=/l\\0541:/l2,upperdir=/u\n\
+        31 30 0:41 / /a\\040b/c rw - tmpfs none rw,mode=755\n\
+        32 22 0:42 / /a\\040bc rw - tmpfs none rw\n";
+
+    fn entries() -> Vec<MountEntry> {
+        LINES.lines().filter_map(parse_line).collect()
+    }
+
+    #[test]
+    fn lines_are_parsed_and_unescaped() {
+        let entries = entries();
+        assert_eq!(entries.len(), 4);
+        let overlay = entries.get(1).expect("an entry");
+        assert_eq!((overlay.id, overlay.parent, overlay.mount_point.as_path()), (30, 22, Path::new("/a b")));
+        assert_eq!(overlay.super_options, ["rw", "lowerdir=/l,1:/l2", "upperdir=/u"]);
+        assert_eq!(unescape("\\134\\x\\01"), "\\\\x\\01");
+    }
+
+    #[test]
+    fn below_follows_parents_and_whole_components() {
+        let entries = entries();
+        let points =
+            |id, path: &str| -> Vec<u64> { below(&entries, id, Path::new(path)).iter().map(|e| e.id).collect() };
+        assert_eq!(points(22, "/a b"), [30, 31]);
+        assert_eq!(points(30, "/a b"), [31]);
+        assert_eq!(points(22, "/"), [30, 31, 32]);
+        assert!(points(31, "/a b/c").is_empty());
+    }
+}
