@@ -26,7 +26,7 @@ use std::path::Path;
 use policy::plan::{ContainerPath, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 
-pub use writable::{WritableLayer, writable_layer};
+pub use writable::writable_layer;
 
 use self::options::Options;
 use self::overlay::Overlay;
