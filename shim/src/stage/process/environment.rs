@@ -3,11 +3,14 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
 
-use rustix::fs::{FileType, OFlags, fstat};
+use policy::plan::ContainerPath;
+use rustix::fs::FileType;
+use userns::tree::Tree;
 
 use super::error::{StageError, quote};
-use super::root::Root;
+use super::procfs;
 
 /// How much of the container's `/etc/passwd` is read, in bytes: an image decides what is in it (CVE-2026-47262).
 const PASSWD_LIMIT: u64 = 1 << 20;
@@ -48,9 +51,9 @@ impl Environment {
     }
 
     /// Sets `HOME`, unless it has a value, to what the container's `/etc/passwd` says of `uid`, or to `/`.
-    pub(super) fn default_home(&mut self, root: &Root, uid: u32) {
+    pub(super) fn default_home(&mut self, tree: &Tree, procfs: BorrowedFd<'_>, uid: u32) {
         if self.get("HOME").is_none_or(<[u8]>::is_empty) {
-            let home = read_passwd(root).ok().and_then(|passwd| home(&passwd, uid));
+            let home = read_passwd(tree, procfs).ok().and_then(|passwd| home(&passwd, uid));
             self.set("HOME", home.as_deref().unwrap_or(b"/"));
         }
     }
@@ -65,15 +68,16 @@ impl Environment {
     }
 }
 
-/// The beginning of the container's `/etc/passwd`, if it is a regular file. Opening it neither waits (a fifo) nor takes
-/// a terminal.
-fn read_passwd(root: &Root) -> io::Result<Vec<u8>> {
-    let file = root.open_at("/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?;
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+/// The beginning of the container's `/etc/passwd`. It is looked at before it is opened: a fifo would hold us up, and
+/// devices do things when they are opened.
+fn read_passwd(tree: &Tree, procfs: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let path = ContainerPath::parse("/etc/passwd").map_err(io::Error::other)?;
+    let file = tree.open(&path).map_err(io::Error::other)?;
+    if file.file_type().map_err(io::Error::other)? != FileType::RegularFile {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut passwd = Vec::new();
-    File::from(file).take(PASSWD_LIMIT).read_to_end(&mut passwd)?;
+    File::from(procfs::reopen(procfs, file.fd())?).take(PASSWD_LIMIT).read_to_end(&mut passwd)?;
     Ok(passwd)
 }
 
@@ -89,6 +93,8 @@ fn home(passwd: &[u8], uid: u32) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     fn parse(entries: &[&str]) -> Result<Environment, StageError> {
@@ -119,14 +125,50 @@ mod tests {
         assert_eq!(home(b"x:x:1:1::relative:", 1), None);
     }
 
+    /// A tree with this `/etc/passwd`, and what `HOME` becomes in it for uid 5.
+    fn home_in(set: &str, passwd: impl FnOnce(&std::path::Path)) -> String {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("etc")).unwrap();
+        passwd(&directory.path().join("etc/passwd"));
+        let tree = Tree::new(File::open(directory.path()).unwrap().into());
+        let mut environment = parse(&[set]).unwrap();
+        environment.default_home(&tree, File::open("/proc").unwrap().as_fd(), 5);
+        String::from_utf8(environment.get("HOME").unwrap().to_vec()).unwrap()
+    }
+
+    fn entry(path: &std::path::Path) {
+        std::fs::write(path, "five:x:5:5::/five:/bin/sh").unwrap();
+    }
+
     #[test]
-    fn a_home_that_is_set_stays() {
-        let root = Root::open().unwrap();
-        let mut environment = parse(&["HOME=/x"]).unwrap();
-        environment.default_home(&root, 0);
-        assert_eq!(environment.get("HOME"), Some(&b"/x"[..]));
-        let mut environment = parse(&["HOME="]).unwrap();
-        environment.default_home(&root, 4_000_000_000);
-        assert_eq!(environment.get("HOME"), Some(&b"/"[..]));
+    fn home_is_looked_up_when_it_has_no_value() {
+        assert_eq!(home_in("HOME=/x", entry), "/x");
+        assert_eq!(home_in("HOME=", entry), "/five");
+        assert_eq!(home_in("A=1", entry), "/five");
+        assert_eq!(home_in("A=1", |path| std::fs::write(path, "").unwrap()), "/");
+        assert_eq!(home_in("A=1", |_| {}), "/");
+    }
+
+    /// S24: neither a file without end nor one that never opens holds the process up.
+    #[test]
+    fn a_passwd_file_that_is_none_is_not_read() {
+        assert_eq!(home_in("A=1", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()), "/");
+        let fifo = |path: &std::path::Path| {
+            rustix::fs::mknodat(rustix::fs::CWD, path, FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        };
+        assert_eq!(home_in("A=1", fifo), "/");
+        let huge = |path: &std::path::Path| {
+            std::fs::write(path, "x".repeat(PASSWD_LIMIT as usize) + "\nfive:x:5:5::/five:/bin/sh").unwrap();
+        };
+        assert_eq!(home_in("A=1", huge), "/");
+    }
+
+    #[test]
+    fn a_passwd_file_may_be_a_link_inside_the_tree() {
+        let link = |path: &std::path::Path| {
+            entry(&path.with_file_name("other"));
+            std::os::unix::fs::symlink("/etc/other", path).unwrap();
+        };
+        assert_eq!(home_in("A=1", link), "/five");
     }
 }

@@ -5,6 +5,7 @@
 
 mod confinement;
 mod files;
+mod filtered;
 mod identity;
 mod inherited;
 mod on_host;
@@ -24,7 +25,13 @@ const ALONE: &str = "ECI_TEST_ALONE";
 
 /// Runs `body` in a process of its own, started by `command` with the test binary's own command line as arguments.
 /// `body` never returns well: it becomes a program, or ends with an error, which is printed.
-fn alone_under(mut command: Command, body: impl FnOnce() -> Result<Infallible, StageError>) -> Shown {
+fn alone_under(command: Command, body: impl FnOnce() -> Result<Infallible, StageError>) -> Shown {
+    let output: Output = second_run(command, body).output().expect("the test binary");
+    Shown(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
+/// As [`alone_under`], for the test to start.
+fn second_run(mut command: Command, body: impl FnOnce() -> Result<Infallible, StageError>) -> Command {
     let name = std::thread::current().name().expect("tests run in threads of their names").to_owned();
     if std::env::var_os(ALONE).is_some() {
         let Err(error) = body();
@@ -32,13 +39,17 @@ fn alone_under(mut command: Command, body: impl FnOnce() -> Result<Infallible, S
         std::process::exit(1);
     }
     assert!(rustix::process::geteuid().is_root(), "this test needs root");
-    let output: Output =
-        command.args([&name, "--exact", "--nocapture"]).env(ALONE, "1").output().expect("the test binary");
-    Shown(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    command.args([&name, "--exact", "--nocapture"]).env(ALONE, "1");
+    command
+}
+
+/// The test binary itself.
+fn this_binary() -> Command {
+    Command::new(std::env::current_exe().expect("the test binary"))
 }
 
 fn alone(body: impl FnOnce() -> Result<Infallible, StageError>) -> Shown {
-    alone_under(Command::new(std::env::current_exe().expect("the test binary")), body)
+    alone_under(this_binary(), body)
 }
 
 /// What a process printed.

@@ -35,13 +35,13 @@ use std::os::unix::ffi::OsStrExt;
 use nix::sys::personality::{self, Persona};
 use policy::idmap::IdMap;
 use policy::plan::{Capabilities, Process};
-use rustix::fs::Mode;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::process::umask;
+use userns::tree::Tree;
 
 use self::environment::Environment;
 pub(crate) use self::error::StageError;
-use self::root::Root;
 use crate::sys;
 use crate::sys::process::Execution;
 
@@ -59,7 +59,6 @@ mod lsm;
 mod oom;
 mod procfs;
 mod program;
-mod root;
 mod signals;
 mod terminal;
 mod user;
@@ -113,13 +112,13 @@ pub(crate) fn prepare(setup: &Setup<'_>) -> Result<Prepared, StageError> {
     notes.extend(confine(setup, sets.bounding)?);
     settle(process)?;
 
-    let root = Root::open().map_err(|errno| StageError::step("opening", "the container's root", errno))?;
-    let entered = cwd::enter_as_root(&root, &process.cwd, setup.create_cwd)?;
+    let tree = own_tree().map_err(|errno| StageError::step("opening", "the container's root", errno))?;
+    let entered = cwd::enter_as_root(&tree, &process.cwd, setup.create_cwd)?;
     capabilities::limit_bounding(sets.bounding, held)?;
     user::become_user(process)?;
     capabilities::set(sets.effective, held.permitted, sets.inheritable)?;
-    cwd::enter_as_user(&root, &process.cwd, entered)?;
-    environment.default_home(&root, process.uid);
+    cwd::enter_as_user(&tree, &process.cwd, entered)?;
+    environment.default_home(&tree, setup.procfs, process.uid);
     umask(Mode::from_raw_mode(process.umask.unwrap_or(DEFAULT_UMASK)));
 
     let name = process.args.first().ok_or_else(|| StageError::step("reading", "process.args", "is empty"))?;
@@ -165,6 +164,11 @@ fn settle(process: &Process) -> Result<(), StageError> {
         affinity::set(None, "process.execCPUAffinity.final", list)?;
     }
     Ok(())
+}
+
+/// The tree that the process stands in.
+fn own_tree() -> Result<Tree, Errno> {
+    openat(CWD, "/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map(Tree::new)
 }
 
 fn argument(bytes: &[u8]) -> Result<CString, StageError> {
