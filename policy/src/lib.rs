@@ -8,10 +8,21 @@
 //! It is also the vocabulary of the project: the plain types of a plan ([`plan`]), of an id map ([`idmap`]) and of a
 //! refusal ([`refusal`]) are shared by every other crate.
 //!
+//! How a container is decided upon:
+//! 1. [`spec::load`] reads `config.json`. The table of [`fields`] has a row for every property of runtime-spec 1.3, and
+//!    each is carried, refused by its name or harmless; what the specification does not know is reported for the log.
+//! 2. [`spec::plan`] makes the [`plan::Plan`], with every value held against its range and every path normalised.
+//! 3. The caller probes the namespaces whose paths the plan names; [`namespaces::decide`] says which of them are joined
+//!    and whose user namespace the container lives in.
+//! 4. Once the id map is known, [`spec::check_ids`] holds the ids of the plan against it.
+//!
+//! The process of an exec request goes through [`spec::load_process`] and [`spec::plan_process`].
+//!
 //! Main types:
 //! * [`plan::Plan`]: everything that is done to make one container, in the order in which it is done.
 //! * [`config::Config`]: what the operator decides; [`subid::Pool`]: which id ranges are ours to give.
 //! * [`idmap::IdMap`]: which host ids the container's ids are.
+//! * [`namespaces::Joins`]: which namespaces are joined, and whose user namespace it is.
 //! * [`Refusal`]: why a request is not served, as one line that names the field, the value and the reason.
 //!
 //! Invariant: nothing that is not understood gets through. A field of the runtime spec is either carried into the plan
@@ -20,9 +31,12 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+pub mod fields;
 pub mod idmap;
+pub mod namespaces;
 pub mod plan;
 pub mod refusal;
+pub mod spec;
 pub mod subid;
 
 pub use refusal::Refusal;

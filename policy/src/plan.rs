@@ -122,6 +122,22 @@ pub enum NamespaceKind {
     Time,
 }
 
+impl std::fmt::Display for NamespaceKind {
+    /// The name that the runtime spec gives it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::User => "user",
+            Self::Mount => "mount",
+            Self::Pid => "pid",
+            Self::Ipc => "ipc",
+            Self::Uts => "uts",
+            Self::Network => "network",
+            Self::Cgroup => "cgroup",
+            Self::Time => "time",
+        })
+    }
+}
+
 /// One namespace of the container: made new, or joined by a path of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamespaceWish {
@@ -357,9 +373,10 @@ pub struct Process {
     pub scheduler: Option<Scheduler>,
     /// ioprio_set(2): class (1 real time, 2 best effort, 3 idle) and level 0-7.
     pub io_priority: Option<(u8, u8)>,
-    /// sched_setaffinity(2) before the cgroup's cpuset is final, as a list (`0-3,7`).
+    /// sched_setaffinity(2) before an exec'd process enters the cgroup, as a list (`0-3,7`). The first process does not
+    /// use it (runtime-spec, `execCPUAffinity`); its execs take it over.
     pub cpu_affinity_initial: Option<String>,
-    /// sched_setaffinity(2) for the program.
+    /// sched_setaffinity(2) once an exec'd process is in the cgroup; as above.
     pub cpu_affinity_final: Option<String>,
     /// personality(2).
     pub personality: Option<u64>,

@@ -1,0 +1,87 @@
+//! Reading the documents that an engine writes.
+
+use oci_spec::runtime::{Process, Spec};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::Refusal;
+use crate::fields::{self, Field, Report, common};
+
+/// The largest document that is read, in bytes: far above any engine's, and small enough to hold several times.
+pub const MAX_BYTES: usize = 16 << 20;
+
+/// A `config.json` that was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The spec, with nothing in it that is not known.
+    pub spec: Spec,
+    /// What the specification, or this version, does not know; for the log.
+    pub unknown: Vec<String>,
+    /// What asks for something that is not done, with the reason; for the log.
+    pub ignored: Vec<String>,
+}
+
+/// The process of an exec request that was accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedProcess {
+    /// The process.
+    pub process: Process,
+    /// As in [`Loaded`].
+    pub unknown: Vec<String>,
+    /// As in [`Loaded`].
+    pub ignored: Vec<String>,
+}
+
+/// Reads a `config.json`.
+///
+/// # Errors
+/// When the document is larger than [`MAX_BYTES`], is not JSON (with line and column), or has a property that is
+/// refused, of the wrong type or missing (by its path).
+pub fn load(bytes: &[u8]) -> Result<Loaded, Refusal> {
+    let (spec, report) = read(bytes, "config.json", common::CONFIG, "")?;
+    Ok(Loaded { spec, unknown: report.unknown, ignored: report.ignored })
+}
+
+/// Reads the process of an exec request, as JSON.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_process(bytes: &[u8]) -> Result<LoadedProcess, Refusal> {
+    let (process, report) = read(bytes, "process", common::PROCESS, "process")?;
+    Ok(LoadedProcess { process, unknown: report.unknown, ignored: report.ignored })
+}
+
+fn read<T: DeserializeOwned>(
+    bytes: &[u8],
+    name: &str,
+    fields: &'static [Field],
+    path: &str,
+) -> Result<(T, Report), Refusal> {
+    if bytes.len() > MAX_BYTES {
+        return Err(Refusal::new(name, format!("is larger than {MAX_BYTES} bytes")));
+    }
+    let mut document: Value =
+        serde_json::from_slice(bytes).map_err(|error| Refusal::new(name, format!("is not valid JSON: {error}")))?;
+    let report = fields::check(&mut document, fields, path)?;
+    complete(&mut document);
+    let value = serde_json::from_value(document)
+        .map_err(|error| Refusal::new(name, format!("is not what the specification asks for: {error}")))?;
+    Ok((value, report))
+}
+
+/// Makes explicit what the specification allows to leave out and the `oci-spec` crate does not, and the reverse: a user
+/// that is left out is 0:0, an empty list of CPUs is none, and `pids` without a limit is none (not a limit of 0).
+fn complete(document: &mut Value) {
+    if let Some(Value::Object(resources)) = document.pointer_mut("/linux/resources") {
+        resources.retain(|name, value| name != "pids" || value.get("limit").is_some());
+    }
+    let process = match document.get("process") {
+        Some(_) => document.get_mut("process"),
+        None => Some(document).filter(|document| document.get("cwd").is_some()),
+    };
+    let Some(Value::Object(process)) = process else { return };
+    process.entry("user").or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if let Some(Value::Object(affinity)) = process.get_mut("execCPUAffinity") {
+        affinity.retain(|_, list| list.as_str() != Some(""));
+    }
+}
