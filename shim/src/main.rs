@@ -1,5 +1,6 @@
 //! `containerd-shim-eci-v2`.
 
+mod container;
 #[allow(dead_code)]
 mod stage;
 mod sys;

@@ -1,0 +1,97 @@
+//! The end of every process of a container.
+//!
+//! cgroup v2 has a file for it (`cgroup.kill`, Linux 5.14). v1 has none: the tree is frozen so that no fork outruns the
+//! list, each process is sent SIGKILL through a pidfd, and the tree is thawed, because a frozen process of v1 does not
+//! even die. An inner engine may have frozen groups of its own, so every group of the tree is thawed.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use super::error::{Error, step};
+use super::{Group, tree};
+
+/// Kills until no group has a process any more, or `deadline`.
+pub(super) fn kill_all(groups: &[Group], deadline: Instant) -> Result<(), Error> {
+    let freezer = groups.iter().find(|group| group.hierarchy.has_v1("freezer")).map(|group| group.dir.as_path());
+    let unified = groups.iter().find(|group| group.hierarchy.is_v2()).map(|group| group.dir.as_path());
+    if let Some(group) = unified.and_then(|dir| tree::open(dir).ok()) {
+        // Where the file is missing, or a process is not in the unified group (its stage died half way), the list helps.
+        let _ = tree::write(group.as_fd(), "cgroup.kill", "1");
+        thaw(freezer);
+    }
+    // The rest of a process's exit is short, so the first look is for those that cgroup.kill does not reach.
+    for round in 0.. {
+        let Some((dir, pids)) = first_alive(groups)? else { return Ok(()) };
+        if Instant::now() >= deadline {
+            return Err(Error::StillAlive { path: dir.into(), count: pids.len() });
+        }
+        if round > 0 || unified.is_none() {
+            freeze(freezer);
+        }
+        let killed = kill(dir);
+        thaw(freezer);
+        wait_for_exit(&killed, Duration::from_millis(100));
+        if killed.is_empty() {
+            tree::wait(dir, 5);
+        }
+    }
+    Ok(())
+}
+
+/// The first group with processes.
+fn first_alive(groups: &[Group]) -> Result<Option<(&Path, Vec<u32>)>, Error> {
+    for group in groups {
+        let pids = tree::processes(&group.dir).map_err(step("list the processes of", &group.dir))?;
+        if !pids.is_empty() {
+            return Ok(Some((&group.dir, pids)));
+        }
+    }
+    Ok(None)
+}
+
+/// Sends SIGKILL to what is in the tree, and returns what it was sent to. A pid is only trusted when it is in the list
+/// again after its pidfd has been opened: by then the pidfd cannot be a stranger's who got a dead process's number.
+fn kill(dir: &Path) -> Vec<OwnedFd> {
+    let list = || tree::processes(dir).unwrap_or_default();
+    let open = |&pid: &u32| {
+        let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
+        Some((pid, pidfd_open(number, PidfdFlags::empty()).ok()?))
+    };
+    let opened: Vec<(u32, OwnedFd)> = list().iter().filter_map(open).collect();
+    let confirmed = list();
+    let still_there = opened.into_iter().filter(|(pid, _)| confirmed.binary_search(pid).is_ok());
+    still_there
+        .map(|(_, pidfd)| {
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            pidfd
+        })
+        .collect()
+}
+
+fn wait_for_exit(pidfds: &[OwnedFd], at_most: Duration) {
+    let deadline = Instant::now() + at_most;
+    for pidfd in pidfds {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
+        let _ = poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&timeout));
+    }
+}
+
+fn freeze(freezer: Option<&Path>) {
+    if let Some(group) = freezer.and_then(|dir| tree::open(dir).ok()) {
+        let _ = tree::write(group.as_fd(), "freezer.state", "FROZEN");
+    }
+}
+
+fn thaw(freezer: Option<&Path>) {
+    if let Some(group) = freezer.and_then(|dir| tree::open(dir).ok()) {
+        let thaw = |group: std::os::fd::BorrowedFd<'_>| {
+            let _ = tree::write(group, "freezer.state", "THAWED");
+        };
+        let _ = tree::walk(group.as_fd(), thaw, |_, _| {});
+    }
+}

@@ -1,0 +1,283 @@
+//! The container's cgroup: made with its limits, joined before the first instruction of the user's, emptied, removed.
+//!
+//! Main types: [`Layout`] is what this host (or this view of it) has, [`Cgroup`] a container's group in every hierarchy,
+//! [`Entry`] the descriptors by which a process of ours gets in. v1, hybrid and v2 hosts are one code path: for each
+//! controller the v1 hierarchy that has it, or else v2.
+//!
+//! Invariants: a group that has processes is never taken over, so that no two containers share one and nothing but the
+//! container is ever killed; a group exists with all its limits or not at all; a value that cannot be set is an error that
+//! names its field; besides the container's own groups only parents that one of us made are removed.
+
+mod devices;
+mod error;
+mod kill;
+mod layout;
+mod limits;
+mod place;
+mod program;
+mod sys;
+mod tree;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use policy::Refusal;
+use policy::plan::Resources;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+
+pub(crate) use error::Error;
+use error::{refused, step};
+pub(crate) use layout::{Hierarchy, Layout};
+use limits::{Setting, Version};
+
+/// How long a group may stay busy after its processes have been killed.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A container's group in one hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Group {
+    hierarchy: Hierarchy,
+    dir: PathBuf,
+}
+
+/// A container's group in every hierarchy. Dropping it removes nothing: the group's life is the container's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cgroup {
+    groups: Vec<Group>,
+    in_user_namespace: bool,
+}
+
+/// How a process of ours gets into the group: both lists, all at once.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// `cgroup.procs` of v1 groups and, on a hybrid host, of the unified one, for writing. The process writes `0`, in one
+    /// go: the first write waits for an RCU grace period (4 to 14 ms), those right behind it do not.
+    pub(crate) procs: Vec<OwnedFd>,
+    /// Where v2 is all there is: the directory, for clone3(2) with `CLONE_INTO_CGROUP`, which waits for nothing.
+    pub(crate) directory: Option<OwnedFd>,
+}
+
+impl Cgroup {
+    /// Makes the group that `plan` asks for, with its limits; `default_path` (such as `/eci/<namespace>/<id>`) is for a
+    /// spec without `linux.cgroupsPath`. A group that is there already and has no process is replaced by a new one, so
+    /// that no limit, device rule or child of its former life is left.
+    ///
+    /// # Errors
+    /// When the path or a limit is refused, there are processes in the group, or the kernel says no. Nothing is left then.
+    pub(crate) fn create(layout: &Layout, plan: &policy::plan::Cgroup, default_path: &str) -> Result<Self, Error> {
+        let path = place::wanted(plan.path.as_ref(), default_path)?;
+        let rules = devices::rules(&plan.resources.devices)?;
+        let place =
+            |hierarchy: &Hierarchy| Group { dir: place::directory(hierarchy, path), hierarchy: hierarchy.clone() };
+        let mut wanted: Vec<Group> = layout.hierarchies.iter().map(place).collect();
+        // All are looked at before any is touched.
+        for group in &wanted {
+            refuse_processes(group)?;
+        }
+        let mut made = Self { groups: Vec::new(), in_user_namespace: layout.in_user_namespace };
+        let result = wanted.drain(..).try_for_each(|group| made.make(group, layout.is_unified()));
+        let result = result.and_then(|()| made.limit(&plan.resources)).and_then(|()| made.limit_devices(&rules));
+        match result {
+            Ok(()) => Ok(made),
+            Err(error) => {
+                let _ = made.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The group of a container whose shim is dead, from what [`Self::paths`] said.
+    ///
+    /// # Errors
+    /// When a path lies in no hierarchy that is mounted here. That the group is gone is no error.
+    pub(crate) fn open_existing(layout: &Layout, paths: &[PathBuf]) -> Result<Self, Error> {
+        let group = |dir: &PathBuf| match layout.of_path(dir) {
+            Some(hierarchy) => Ok(Group { hierarchy: hierarchy.clone(), dir: dir.clone() }),
+            None => Err(Refusal::new(format!("cgroup {}", dir.display()), "is in no hierarchy that is mounted here")),
+        };
+        let groups = paths.iter().map(group).collect::<Result<_, _>>()?;
+        Ok(Self { groups, in_user_namespace: layout.in_user_namespace })
+    }
+
+    /// Its directories, absolute in this mount namespace, one in each hierarchy: for the lease's record.
+    pub(crate) fn paths(&self) -> Vec<PathBuf> {
+        self.groups.iter().map(|group| group.dir.clone()).collect()
+    }
+
+    /// Opens the way in.
+    ///
+    /// # Errors
+    /// When the group is gone.
+    pub(crate) fn entry(&self) -> Result<Entry, Error> {
+        if let [Group { hierarchy, dir }] = self.groups.as_slice()
+            && hierarchy.is_v2()
+        {
+            let directory = tree::open(dir).map_err(step("open", dir))?;
+            return Ok(Entry { procs: Vec::new(), directory: Some(directory) });
+        }
+        let open = |group: &Group| {
+            let path = group.dir.join("cgroup.procs");
+            openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(step("open", path))
+        };
+        Ok(Entry { procs: self.groups.iter().map(open).collect::<Result<_, _>>()?, directory: None })
+    }
+
+    /// The processes of the group and of all groups below it, by pid, sorted; none when it is gone. Those that this pid
+    /// namespace cannot name are left out.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn processes(&self) -> Result<Vec<u32>, Error> {
+        // The container can reorder its processes among its groups but not leave them, so one hierarchy tells.
+        let Some(group) = self.groups.iter().find(|it| it.hierarchy.is_v2()).or(self.groups.first()) else {
+            return Ok(Vec::new());
+        };
+        let mut pids = tree::processes(&group.dir).map_err(step("list the processes of", &group.dir))?;
+        pids.retain(|&pid| pid != 0);
+        Ok(pids)
+    }
+
+    /// Kills every process of the tree and waits until they have gone. Blocks, as a rule for a few milliseconds.
+    ///
+    /// # Errors
+    /// When one is still there after 10 s.
+    pub(crate) fn kill_all(&self) -> Result<(), Error> {
+        kill::kill_all(&self.groups, Instant::now() + PATIENCE)
+    }
+
+    /// Removes the group and all below it, in every hierarchy, and the parents that one of us made if they are empty now.
+    /// What is gone already is no error. Blocks while a killed process is on its way out.
+    ///
+    /// # Errors
+    /// The first one; the other hierarchies are still cleared. Busy after 10 s: a process is left, see
+    /// [`Self::kill_all`].
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut result = Ok(());
+        for Group { hierarchy, dir } in &self.groups {
+            let removed = tree::remove(dir, deadline).map_err(step("remove", dir));
+            if removed.is_ok() {
+                place::remove_parents(hierarchy, dir);
+            }
+            result = result.and(removed);
+        }
+        result
+    }
+
+    fn make(&mut self, group: Group, unified: bool) -> Result<(), Error> {
+        tree::remove(&group.dir, Instant::now()).map_err(step("replace", &group.dir))?;
+        let made = place::make(&group.hierarchy, &group.dir, unified);
+        match made {
+            Ok(()) => self.groups.push(group),
+            // The group itself may be somebody else's who was quicker.
+            Err(_) => place::remove_parents(&group.hierarchy, &group.dir),
+        }
+        made
+    }
+
+    fn limit(&self, resources: &Resources) -> Result<(), Error> {
+        for (controller, settings) in limits::CONTROLLERS {
+            let home = self.home(controller)?;
+            let version = if home.as_ref().map_or(self.groups.iter().all(|it| it.hierarchy.is_v2()), |it| it.1) {
+                Version::V2
+            } else {
+                Version::V1
+            };
+            for setting in settings(resources, version)? {
+                match &home {
+                    Some((directory, _)) => set(directory.as_fd(), &setting, controller)?,
+                    None if setting.optional => {}
+                    None => return Err(missing(&setting, controller)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The group in which a controller works, and whether it is v2's.
+    fn home(&self, controller: &str) -> Result<Option<(OwnedFd, bool)>, Error> {
+        let open = |group: &Group| tree::open(&group.dir).map_err(step("open", &group.dir));
+        if let Some(group) = self.groups.iter().find(|it| it.hierarchy.has_v1(controller)) {
+            return Ok(Some((open(group)?, false)));
+        }
+        let Some(group) = self.groups.iter().find(|it| it.hierarchy.is_v2()) else { return Ok(None) };
+        let directory = open(group)?;
+        let controllers = tree::read(directory.as_fd(), "cgroup.controllers").map_err(step("read", &group.dir))?;
+        Ok(controllers.split_whitespace().any(|it| it == controller).then_some((directory, true)))
+    }
+
+    /// In a user namespace the kernel lets nobody set device rules; those of the host hold there, and mknod(2) fails.
+    fn limit_devices(&self, rules: &[devices::Rule]) -> Result<(), Error> {
+        if self.in_user_namespace {
+            return Ok(());
+        }
+        if let Some(group) = self.groups.iter().find(|it| it.hierarchy.has_v1("devices")) {
+            let directory = tree::open(&group.dir).map_err(step("open", &group.dir))?;
+            return limit_devices_v1(directory.as_fd(), &devices::v1(rules)?);
+        }
+        let Some(group) = self.groups.iter().find(|it| it.hierarchy.is_v2()) else {
+            return Err(Refusal::new("linux.resources.devices", "no device controller is mounted here").into());
+        };
+        if devices::allow_everything(rules) {
+            return Ok(());
+        }
+        let directory = tree::open(&group.dir).map_err(step("open", &group.dir))?;
+        let program = sys::load_device_program(&program::compile(rules));
+        let attached = program.and_then(|program| sys::attach_device_program(directory.as_fd(), program.as_fd()));
+        attached.map_err(|error| {
+            let reason = error::reason(error::errno(&error));
+            Refusal::new("linux.resources.devices", format!("the device program: {reason}")).into()
+        })
+    }
+}
+
+fn refuse_processes(group: &Group) -> Result<(), Error> {
+    let processes = tree::processes(&group.dir).map_err(step("list the processes of", &group.dir))?;
+    if processes.is_empty() {
+        return Ok(());
+    }
+    let (dir, count) = (group.dir.display(), processes.len());
+    let reason = format!("the container's cgroup is not empty: {count} process(es) in {dir}");
+    Err(Refusal::new("linux.cgroupsPath", reason).into())
+}
+
+fn missing(setting: &Setting, controller: &str) -> Error {
+    let reason = format!("{}: the {controller} controller is not available here", setting.value);
+    Refusal::new(setting.field, reason).into()
+}
+
+fn set(group: BorrowedFd<'_>, setting: &Setting, controller: &str) -> Result<(), Error> {
+    match tree::write(group, setting.file, &setting.content) {
+        Ok(()) => Ok(()),
+        Err(Errno::NOENT) if setting.optional => Ok(()),
+        Err(Errno::NOENT) => {
+            let reason =
+                format!("{}: the {controller} controller of this kernel has no {}", setting.value, setting.file);
+            Err(Refusal::new(setting.field, reason).into())
+        }
+        Err(errno) => Err(refused(setting.field, &setting.value, errno)),
+    }
+}
+
+/// A new group has what its parent has, so "everything" needs no line.
+fn limit_devices_v1(group: BorrowedFd<'_>, rules: &devices::V1) -> Result<(), Error> {
+    let field = "linux.resources.devices";
+    let file = if rules.allow { "devices.deny" } else { "devices.allow" };
+    if !rules.allow {
+        tree::write(group, "devices.deny", "a").map_err(|errno| refused(field, "a", errno))?;
+    }
+    for exception in &rules.exceptions {
+        match tree::write(group, file, &exception.to_string()) {
+            Ok(()) => {}
+            // What the parent does not have, it cannot give: of a default that is no harm.
+            Err(Errno::PERM) if exception.from.index.is_none() => {}
+            Err(errno) => return Err(refused(exception.from.field(), exception, errno)),
+        }
+    }
+    Ok(())
+}
