@@ -15,7 +15,6 @@ mod layout;
 mod limits;
 mod place;
 mod program;
-mod sys;
 mod tree;
 
 #[cfg(test)]
@@ -34,6 +33,8 @@ pub(crate) use error::Error;
 use error::{refused, step};
 pub(crate) use layout::{Hierarchy, Layout};
 use limits::{Setting, Version};
+
+use crate::sys::bpf;
 
 /// How long a group may stay busy after its processes have been killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -227,8 +228,8 @@ impl Cgroup {
             return Ok(());
         }
         let directory = tree::open(&group.dir).map_err(step("open", &group.dir))?;
-        let program = sys::load_device_program(&program::compile(rules));
-        let attached = program.and_then(|program| sys::attach_device_program(directory.as_fd(), program.as_fd()));
+        let program = bpf::load_device_program(&program::compile(rules));
+        let attached = program.and_then(|program| bpf::attach_device_program(directory.as_fd(), program.as_fd()));
         attached.map_err(|error| {
             let reason = error::reason(error::errno(&error));
             Refusal::new("linux.resources.devices", format!("the device program: {reason}")).into()

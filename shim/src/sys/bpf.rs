@@ -42,7 +42,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_long> {
 }
 
 /// Loads a `BPF_PROG_TYPE_CGROUP_DEVICE` program; each instruction is one `struct bpf_insn`.
-pub(super) fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
+pub(crate) fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
     let licence = c"Apache-2.0";
     let load = Load {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
@@ -58,7 +58,7 @@ pub(super) fn load_device_program(instructions: &[[u8; 8]]) -> io::Result<OwnedF
 
 /// Attaches a device program to a cgroup v2 directory. It holds as long as the group lives, beside the programs of its
 /// ancestors and those that others attach: a device must pass all of them.
-pub(super) fn attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn attach_device_program(group: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     bpf(
         BPF_PROG_ATTACH,
         &Attach {
