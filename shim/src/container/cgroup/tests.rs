@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
 use policy::plan::{self, CgroupPath};
 
@@ -42,11 +43,33 @@ fn host() -> Option<Layout> {
     rustix::process::geteuid().is_root().then(|| Layout::detect().expect("a layout"))
 }
 
-/// The same host as if cgroup v2 were all it had; none where there is no v2.
-fn unified() -> Option<Layout> {
+/// The same host as if cgroup v2 were all it had. What its root enables is put back at the end, so that only one test at
+/// a time may have it.
+struct Unified {
+    layout: Layout,
+    enabled: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Drop for Unified {
+    fn drop(&mut self) {
+        let root = &self.layout.hierarchies[0].mount_point;
+        for name in text(root, "cgroup.subtree_control").split_whitespace() {
+            if !self.enabled.split_whitespace().any(|it| it == name) {
+                let _ = std::fs::write(root.join("cgroup.subtree_control"), format!("-{name}"));
+            }
+        }
+    }
+}
+
+/// None where there is no v2.
+fn unified() -> Option<Unified> {
+    static ALONE: Mutex<()> = Mutex::new(());
     let mut layout = host()?;
     layout.hierarchies.retain(Hierarchy::is_v2);
-    (!layout.hierarchies.is_empty()).then_some(layout)
+    let root = layout.hierarchies.first()?.mount_point.clone();
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Some(Unified { layout, enabled: text(&root, "cgroup.subtree_control"), _alone })
 }
 
 fn v1_only() -> Option<Layout> {
@@ -186,13 +209,14 @@ fn a_refused_value_names_its_field_and_leaves_nothing() {
 
 #[test]
 fn a_missing_controller_is_refused_only_when_it_is_needed() {
-    let Some(layout) = unified() else { return };
+    let Some(host) = unified() else { return };
+    let layout = &host.layout;
     let path = name();
     let controllers = std::fs::read_to_string(layout.hierarchies[0].mount_point.join("cgroup.controllers"));
     if controllers.expect("controllers").split_whitespace().any(|it| it == "memory") {
         return;
     }
-    let line = refusal(&layout, &path, Resources { memory_limit: Some(1 << 26), ..Resources::default() });
+    let line = refusal(layout, &path, Resources { memory_limit: Some(1 << 26), ..Resources::default() });
     assert_eq!(line, "linux.resources.memory.limit: 67108864: the memory controller is not available here");
     let open = Resources {
         memory_limit: Some(-1),
@@ -201,7 +225,41 @@ fn a_missing_controller_is_refused_only_when_it_is_needed() {
         pids_limit: Some(-1),
         ..Resources::default()
     };
-    create(&layout, &path, open);
+    create(layout, &path, open);
+}
+
+#[test]
+fn limits_are_in_the_files_of_v2() {
+    let Some(host) = unified() else { return };
+    let layout = &host.layout;
+    let available = text(&layout.hierarchies[0].mount_point, "cgroup.controllers");
+    let group = create(layout, &name(), Resources::default());
+    let dir = &group.0.groups[0].dir;
+    let missing = |name: &&str| !text(dir, "cgroup.controllers").split_whitespace().any(|it| it == *name);
+    assert_eq!(available.split_whitespace().filter(missing).count(), 0, "every controller reaches the group");
+    if !["memory", "cpu", "pids"].iter().all(|name| available.split_whitespace().any(|it| it == *name)) {
+        return;
+    }
+    let resources = Resources {
+        memory_limit: Some(64 << 20),
+        memory_reservation: Some(32 << 20),
+        cpu_shares: Some(1024),
+        cpu_quota: Some(50_000),
+        cpu_period: Some(200_000),
+        pids_limit: Some(20),
+        ..Resources::default()
+    };
+    let group = create(layout, &name(), resources);
+    let dir = &group.0.groups[0].dir;
+    for (file, value) in [
+        ("memory.max", "67108864"),
+        ("memory.low", "33554432"),
+        ("cpu.weight", "100"),
+        ("cpu.max", "50000 200000"),
+        ("pids.max", "20"),
+    ] {
+        assert_eq!(text(dir, file), value, "{file}");
+    }
 }
 
 /// What the script of the device tests may open.
@@ -235,8 +293,8 @@ fn device_rules_of_v1_hold() {
 
 #[test]
 fn the_device_program_of_v2_holds() {
-    if let Some(layout) = unified() {
-        devices_hold(&layout);
+    if let Some(host) = unified() {
+        devices_hold(&host.layout);
     }
 }
 
@@ -266,15 +324,17 @@ fn an_inner_tree_goes(layout: &Layout) {
 
 #[test]
 fn an_inner_frozen_tree_goes_on_every_kind_of_host() {
-    for layout in [host(), v1_only(), unified()].iter().flatten() {
-        an_inner_tree_goes(layout);
+    [host(), v1_only()].iter().flatten().for_each(an_inner_tree_goes);
+    if let Some(host) = unified() {
+        an_inner_tree_goes(&host.layout);
     }
 }
 
 #[test]
 fn a_tree_deeper_than_any_path_goes() {
-    let Some(layout) = unified() else { return };
-    let group = create(&layout, &name(), Resources::default());
+    let Some(host) = unified() else { return };
+    let layout = &host.layout;
+    let group = create(layout, &name(), Resources::default());
     let mut here = tree::open(&group.0.groups[0].dir).expect("the group");
     let component = "d".repeat(200);
     for _ in 0..30 {
