@@ -16,8 +16,8 @@ use crate::{Error, Result, sys};
 
 /// Makes a user namespace with these maps and returns its descriptor.
 ///
-/// `proc` is the root of a procfs of the caller's own pid namespace. The calling process must be single-threaded (a
-/// stage): the child is forked from it and does not exec. It is reaped before this returns.
+/// `proc` is the root of a procfs of the caller's own pid namespace. It is meant for the single-threaded stage: the child
+/// is forked without an exec, and holds copies of all descriptors until it is reaped, before this returns.
 ///
 /// # Errors
 /// What the kernel says to the clone or to the maps (user_namespaces(7): at most 340 lines, no overlaps).

@@ -1,4 +1,5 @@
-//! The mounts of a mount namespace, as `/proc/self/mountinfo` tells them (proc_pid_mountinfo(5)).
+//! The mounts of the calling thread's mount namespace, as `/proc/thread-self/mountinfo` tells them
+//! (proc_pid_mountinfo(5)).
 
 use std::path::{Path, PathBuf};
 
@@ -23,13 +24,13 @@ pub struct MountEntry {
     pub super_options: Vec<String>,
 }
 
-/// All mounts of the calling process's namespace, in the kernel's order: a mount comes after those it lies on.
+/// All mounts of the calling thread's namespace, in the kernel's order: a mount comes after those it lies on.
 ///
 /// # Errors
-/// When `/proc/self/mountinfo` cannot be read.
+/// When `/proc/thread-self/mountinfo` cannot be read.
 pub fn read() -> Result<Vec<MountEntry>> {
-    let text =
-        std::fs::read("/proc/self/mountinfo").map_err(|error| Error::failed("read", "/proc/self/mountinfo", error))?;
+    let text = std::fs::read("/proc/thread-self/mountinfo")
+        .map_err(|error| Error::failed("read", "/proc/thread-self/mountinfo", error))?;
     Ok(String::from_utf8_lossy(&text).lines().filter_map(parse_line).collect())
 }
 

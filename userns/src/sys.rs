@@ -49,7 +49,7 @@ pub(crate) struct UsernsChild {
 
 /// clone(2) with `CLONE_NEWUSER`: the child makes no system call but read(2) on a pipe and _exit(2) at its end.
 ///
-/// The caller must be single-threaded, so that the child's copy of the memory holds no lock of another thread.
+/// The child takes no lock, so that it does not matter what other threads of the caller held when it was cloned.
 pub(crate) fn clone_into_user_namespace() -> Result<UsernsChild> {
     let (wait, hold) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let flags = libc::CLONE_NEWUSER | libc::SIGCHLD;

@@ -11,6 +11,7 @@ mod filesystem;
 mod ids;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use policy::plan::{MountFlags, Propagation};
 use rustix::fs::CWD;
@@ -29,6 +30,9 @@ pub struct Detached {
     fd: OwnedFd,
     /// A path or a filesystem type, for messages.
     name: String,
+    /// Further mounts, where they belong below this one, parents first: those that had to be prepared one by one. They
+    /// are attached with it: onto a mount that is detached itself the kernel attaches only since Linux 6.15.
+    below: Vec<(PathBuf, Detached)>,
 }
 
 impl Detached {
@@ -70,19 +74,19 @@ impl Detached {
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         let fd = rustix::mount::open_tree(source, c"", flags)
             .map_err(|errno| Error::failed("clone the mount of", name, errno))?;
-        Ok(Self { fd, name: name.to_owned() })
+        Ok(Self { fd, name: name.to_owned(), below: Vec::new() })
     }
 
     /// As [`Detached::clone_of`], of a path of the host, whose last symlink is followed.
     ///
     /// # Errors
     /// As [`Detached::clone_of`].
-    pub fn clone_of_path(source: &std::path::Path, recursive: bool) -> Result<Self> {
+    pub fn clone_of_path(source: &Path, recursive: bool) -> Result<Self> {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         let fd = rustix::mount::open_tree(CWD, source, flags)
             .map_err(|errno| Error::failed("clone the mount of", source.display(), errno))?;
-        Ok(Self { fd, name: source.display().to_string() })
+        Ok(Self { fd, name: source.display().to_string(), below: Vec::new() })
     }
 
     /// Sets and clears mount_setattr(2) attributes, with `recursive` on every mount of the tree.
@@ -126,7 +130,11 @@ impl Detached {
     /// The kernel's error number; only the caller knows the path.
     pub fn attach_at(&self, target: impl AsFd) -> rustix::io::Result<()> {
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        rustix::mount::move_mount(&self.fd, c"", target, c"", flags)
+        rustix::mount::move_mount(&self.fd, c"", target, c"", flags)?;
+        for (path, mount) in &self.below {
+            mount.attach_at(ids::open_below(self.fd(), path)?)?;
+        }
+        Ok(())
     }
 
     /// The root of the mount, an `O_PATH` descriptor.
@@ -134,7 +142,7 @@ impl Detached {
         self.fd.as_fd()
     }
 
-    /// The descriptor, for keeps: a [`crate::tree::Tree`] can be made of it.
+    /// The descriptor, for keeps, once it is attached: a [`crate::tree::Tree`] can be made of it.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
     }
@@ -145,7 +153,11 @@ impl Detached {
     }
 
     fn set_attr(&self, step: &'static str, recursive: bool, attr: &MountAttr) -> Result<()> {
-        sys::mount_setattr(self.fd.as_fd(), recursive, attr).map_err(|errno| Error::failed(step, &self.name, errno))
+        sys::mount_setattr(self.fd.as_fd(), recursive, attr).map_err(|errno| Error::failed(step, &self.name, errno))?;
+        if recursive {
+            self.below.iter().try_for_each(|(_, mount)| mount.set_attr(step, true, attr))?;
+        }
+        Ok(())
     }
 }
 

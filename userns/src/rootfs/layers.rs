@@ -96,7 +96,7 @@ impl Layer {
     fn map_alone(&mut self, ids: MountIds<'_>, clones: &mut Vec<Detached>) -> Result<()> {
         let name = self.path.display().to_string();
         let clone = Detached::clone_of(&self.fd, false, &name)?;
-        clone.id_map(self.fd.as_fd(), ids, false)?;
+        clone.id_map(&self.fd, ids, false)?;
         self.fd = clone.fd().try_clone_to_owned().map_err(|error| Error::failed("duplicate", name, error))?;
         (self.clone, self.place) = (Some(clones.len()), PathBuf::from("."));
         clones.push(clone);
@@ -113,7 +113,7 @@ fn map_together(layers: &mut [Layer], ids: MountIds<'_>, clones: &mut Vec<Detach
     let common = mapped.fold(parent, |common, layer| common_directory(&common, &layer.path));
     let source = open_directory(&common)?;
     let clone = Detached::clone_of(&source, false, &common.display().to_string())?;
-    clone.id_map(source.as_fd(), ids, false)?;
+    clone.id_map(&source, ids, false)?;
     let mut found = Vec::with_capacity(layers.len());
     for layer in layers.iter().filter(|layer| layer.mapped) {
         let Some(fd) = open_below(clone.fd(), &common, layer) else { return Ok(false) };
