@@ -195,3 +195,7 @@ fn take(
     }
     Ok(notes)
 }
+
+#[cfg(test)]
+#[path = "allocate_tests.rs"]
+mod tests;
