@@ -140,4 +140,6 @@ fn check_version(version: &str) -> Result<(), Refusal> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -41,7 +41,7 @@ fn ctr() -> Value {
 }
 
 /// What dockerd 26 adds: empty and zero resources with every container.
-fn docker() -> Value {
+pub(super) fn docker() -> Value {
     let mut spec = ctr();
     spec["linux"]["resources"] = json!({
         "devices": [
