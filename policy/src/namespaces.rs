@@ -20,7 +20,8 @@ use crate::plan::{NamespaceKind, NamespaceWish};
 pub enum Owner {
     /// The host's own user namespace.
     Host,
-    /// The user namespace of a living eci container, by the key of its lease.
+    /// A user namespace for whose map a lease is held, by the key of the lease: that of a living eci container, or one
+    /// that the engine made for this pod and gave with its map (containerd's CRI pins one from 2.1 on).
     Lease(String),
     /// Any other.
     Other,
@@ -48,7 +49,8 @@ pub struct Fact {
 pub enum UserNamespace {
     /// A new one.
     New,
-    /// That of a living container, by the key of its lease.
+    /// One that is there, by the key of its lease. Where the spec brings a map too, the caller sees to it that the
+    /// namespace has that very map.
     Lease(String),
 }
 
@@ -91,7 +93,11 @@ pub fn decide(wishes: &[NamespaceWish], facts: &[Fact]) -> Result<Joins, Refusal
     let mut joins = Joins { user: UserNamespace::New, joined: Vec::new(), network_is_host_owned: false };
     if let Some(user) = known.iter().find(|fact| fact.kind == NamespaceKind::User) {
         let Owner::Lease(key) = &user.owner else {
-            return Err(refusal(user.kind, &user.path, "is not the user namespace of a running eci container"));
+            return Err(refusal(
+                user.kind,
+                &user.path,
+                "is neither the user namespace of a running eci container nor one that a lease covers",
+            ));
         };
         joins.user = UserNamespace::Lease(key.clone());
     }

@@ -62,7 +62,8 @@ const RESOURCES: &[Field] = &[
     carried("pids", &Shape::Object(&[carried("limit", &Shape::I64)])),
     // dockerd sends {"weight": 0} and empty lists with every container.
     refused("blockIO", NOT_YET, is_zero),
-    // The kubelet sends every page size of the node with limit 0.
+    // The kubelet sends every page size of the node with limit 0, which few hosts have pages for anyway; that it is not
+    // enforced yet goes to the log.
     refused("hugepageLimits", NOT_YET, sets_no_huge_pages),
     refused("network", NOT_YET, is_zero),
     refused("rdma", NOT_YET, has_no_entries),

@@ -215,7 +215,7 @@ impl Walker {
             }
             Verdict::Refused { asks_nothing, .. } if asks_nothing(value) => {
                 if !is_zero(value) {
-                    self.report.ignored(&self.path, "asks for no limit, or for nothing");
+                    self.report.ignored(&self.path, "is accepted, though nothing is done for it");
                 }
                 Ok(Keep::No)
             }

@@ -299,8 +299,8 @@ fn what_is_accepted_without_effect_is_reported() {
         }}
     }));
     let expected = [
-        "linux.resources.hugepageLimits: asks for no limit, or for nothing",
-        "linux.resources.memory.kernel: asks for no limit, or for nothing",
+        "linux.resources.hugepageLimits: is accepted, though nothing is done for it",
+        "linux.resources.memory.kernel: is accepted, though nothing is done for it",
         "process.commandLine: is for Windows; process.args says what runs",
         "process.user.username: is for Windows; process.user.uid says who runs",
     ];

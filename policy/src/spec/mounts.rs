@@ -108,7 +108,7 @@ const KNOWN_TYPES: &[&str] =
     &["proc", "sysfs", "mqueue", "cgroup", "cgroup2", "devpts", "tmpfs", "overlay", "ramfs", "bind"];
 
 fn check_destination(destination: &ContainerPath, kind: &MountKind) -> Result<(), &'static str> {
-    let (path, proc) = (destination.as_str(), ContainerPath("/proc".into()));
+    let path = destination.as_str();
     if path == "/" {
         // It would cover the root with everything mounted so far, and the locks with it.
         return Err("would cover the root filesystem; root.path is the place for another one");
@@ -116,10 +116,7 @@ fn check_destination(destination: &ContainerPath, kind: &MountKind) -> Result<()
     if path == "/proc" && !matches!(kind, MountKind::Proc { .. }) {
         return Err("must be a mount of type proc");
     }
-    if path != "/proc"
-        && destination.starts_with(&proc)
-        && !(matches!(kind, MountKind::Bind { .. }) && PROC_FILES.contains(&path))
-    {
+    if path.starts_with("/proc/") && !(matches!(kind, MountKind::Bind { .. }) && PROC_FILES.contains(&path)) {
         return Err("lies below /proc and is not one of the files that a bind mount may stand for");
     }
     Ok(())
