@@ -51,7 +51,7 @@ pub struct Mount {
     pub kind: MountKind,
     /// Attributes of the top mount.
     pub flags: MountFlags,
-    /// Attributes of the mount and everything below (`rro`, `rnosuid`, … of the runtime spec), applied after `flags`.
+    /// Attributes of the mount and everything below (`rro`, `rnosuid`, … of the runtime spec).
     pub recursive_flags: MountFlags,
     /// Propagation, and whether it is recursive.
     pub propagation: Option<(Propagation, bool)>,

@@ -2,7 +2,7 @@
 //!
 //! * [`load`] reads a `config.json`, [`load_process`] the process of an exec request; both go through the table of
 //!   [`crate::fields`].
-//! * [`plan`] makes a [`Plan`] of a spec, [`plan_process`] a [`plan::Process`] of an exec's process. Each idea of the
+//! * [`plan()`] makes a [`Plan`] of a spec, [`plan_process`] a [`plan::Process`] of an exec's process. Each idea of the
 //!   spec has a module of its own here.
 //! * [`check_ids`] holds the ids in a plan against the id map of the container once that is known.
 //!
@@ -96,7 +96,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
-/// Holds every container id in a plan against the map. [`plan`] does it for the map that the spec brings and, where no
+/// Holds every container id in a plan against the map. [`plan()`] does it for the map that the spec brings and, where no
 /// namespace is joined, for the size of a range of our own.
 ///
 /// # Errors
