@@ -19,18 +19,14 @@
 //! Invariant: a profile that compiles loses nothing but the names of calls that no kernel we know has.
 
 mod abi;
-#[cfg(test)]
-mod interpreter;
 mod link;
 mod multiplex;
 mod numbers;
-#[cfg(test)]
-mod oracle;
 mod profile;
 mod program;
-#[cfg(test)]
-mod refusals;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use oci_spec::runtime::LinuxSeccomp;
 use policy::Refusal;

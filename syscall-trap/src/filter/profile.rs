@@ -15,6 +15,9 @@ use super::{abi::Abi, numbers};
 /// The highest index of an argument of a system call.
 const LAST_ARGUMENT: usize = 5;
 
+/// The highest errno that a system call can return; the kernel would lower a higher one to it (linux/err.h).
+const MAX_ERRNO: u32 = 4095;
+
 /// A profile with its names of actions, ABIs and flags resolved.
 #[derive(Debug)]
 pub(super) struct Profile {
@@ -145,15 +148,14 @@ fn condition(field: &str, at: usize, arg: &LinuxSeccompArg) -> Result<Condition,
 /// no other.
 fn action(action: Action, errno: Option<u32>, prefix: &str, fields: [&str; 2]) -> Result<u32, Refusal> {
     let [action_field, errno_field] = fields.map(|field| format!("{prefix}{field}"));
-    match action {
+    let most = match action {
         Action::ScmpActNotify => return Err(Refusal::new(action_field, "SCMP_ACT_NOTIFY is not supported")),
-        Action::ScmpActErrno | Action::ScmpActTrace => {}
+        Action::ScmpActErrno => MAX_ERRNO,
+        Action::ScmpActTrace => libc::SECCOMP_RET_DATA,
         _ => return Ok(action.as_u32(None)),
-    }
+    };
     match errno {
-        Some(data) if data > libc::SECCOMP_RET_DATA => {
-            Err(Refusal::new(errno_field, format!("\"{data}\" is more than {}", libc::SECCOMP_RET_DATA)))
-        }
+        Some(data) if data > most => Err(Refusal::new(errno_field, format!("\"{data}\" is more than {most}"))),
         _ => Ok(action.as_u32(errno)),
     }
 }

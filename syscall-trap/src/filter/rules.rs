@@ -78,8 +78,10 @@ impl AbiRules {
     fn add(&mut self, call: &Call, name: &str, default: u32) -> Result<(), Refusal> {
         let carrier = multiplex::carrier(self.abi, name);
         let direct = self.abi.number(name);
-        if let Some(nr) = direct.filter(|&nr| carrier.is_none() && !(self.abi == Abi::Arm && nr >= ARM_PRIVATE)) {
-            self.newest = self.newest.max(Some(nr));
+        // As runc, which sees no number in what it can reach through a carrier, and none in 0.
+        let private = self.abi == Abi::Arm && direct >= Some(ARM_PRIVATE);
+        if carrier.is_none() && !private {
+            self.newest = self.newest.max(direct.filter(|&nr| nr != 0));
         }
         if call.action == default {
             return Ok(());

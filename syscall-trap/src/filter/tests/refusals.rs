@@ -3,7 +3,7 @@
 use oci_spec::runtime::LinuxSeccomp;
 use serde_json::{Value, json};
 
-use super::compile;
+use super::super::compile;
 
 fn profile(changes: Value) -> LinuxSeccomp {
     let mut profile = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []});
@@ -55,13 +55,21 @@ fn notify_and_what_belongs_to_it() {
 
 #[test]
 fn values_out_of_range() {
-    refused(
-        entry(json!({"action": "SCMP_ACT_ERRNO", "errnoRet": 65536})),
-        "linux.seccomp.syscalls[1].errnoRet: \"65536\" is more than 65535",
-    );
-    compiles(entry(json!({"action": "SCMP_ACT_ERRNO", "errnoRet": 65535})));
-    refused(json!({"defaultErrnoRet": 65536}), "linux.seccomp.defaultErrnoRet: \"65536\" is more than 65535");
-    compiles(json!({"defaultErrnoRet": 65535}));
+    for (action, most) in [("SCMP_ACT_ERRNO", 4095), ("SCMP_ACT_TRACE", 65535)] {
+        let more = most + 1;
+        refused(
+            entry(json!({"action": action, "errnoRet": more})),
+            &format!("linux.seccomp.syscalls[1].errnoRet: \"{more}\" is more than {most}"),
+        );
+        compiles(entry(json!({"action": action, "errnoRet": most})));
+        refused(
+            json!({"defaultAction": action, "defaultErrnoRet": more}),
+            &format!("linux.seccomp.defaultErrnoRet: \"{more}\" is more than {most}"),
+        );
+        compiles(json!({"defaultAction": action, "defaultErrnoRet": most}));
+    }
+    // No other action has a value, and runc does not look at it there.
+    compiles(entry(json!({"action": "SCMP_ACT_KILL", "errnoRet": 70000})));
     let args = |index| json!({"args": [{"index": index, "value": 1, "op": "SCMP_CMP_EQ"}]});
     refused(entry(args(6)), "linux.seccomp.syscalls[1].args[0].index: \"6\" is no argument of a system call (0 to 5)");
     compiles(entry(args(5)));

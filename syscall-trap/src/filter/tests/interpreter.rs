@@ -2,7 +2,7 @@
 //!
 //! Invariant: what the kernel's checker would refuse (a jump or a load out of bounds, an unknown operation) panics.
 
-use super::Instruction;
+use super::super::Instruction;
 
 /// What a program sees of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,8 @@
+//! Tests of the compiler, by running programs in an [`interpreter`]; the kernel is asked in the crate's `tests`.
+
+mod agreement;
+mod interpreter;
+mod linking;
+mod oracle;
+mod random;
+mod refusals;
