@@ -8,6 +8,9 @@ use seccompiler::SeccompCmpArgLen;
 
 use super::numbers::{self, Table};
 
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("no table of system calls for this architecture");
+
 /// Bit 30 of the number marks a call of x32, which shares its audit arch with x86-64 (asm/unistd.h).
 pub(super) const X32_MARK: u32 = 0x4000_0000;
 
