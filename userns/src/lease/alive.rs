@@ -117,9 +117,8 @@ fn is_absent(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::process::{Command, Stdio};
 
-    use super::{ProcessId, any_in_cgroups, parse_stat};
+    use super::{any_in_cgroups, parse_stat};
 
     #[test]
     fn any_command_name_is_read_over() {
@@ -129,21 +128,6 @@ mod tests {
             assert_eq!((stat.dead, stat.threads, stat.start), (false, 3, 4242), "{name:?}");
         }
         assert!(parse_stat(b"12 (sleep) S 1").is_none() && parse_stat(b"").is_none());
-    }
-
-    #[test]
-    fn a_process_lives_until_it_is_dead_even_before_it_is_reaped() {
-        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("cat");
-        let id = ProcessId::of(child.id()).expect("its start time");
-        assert!(id.is_alive());
-        assert!(!ProcessId { start: id.start - 1, ..id }.is_alive(), "an earlier process of this pid");
-        child.kill().expect("kill");
-        let exited = rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT;
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::waitid(rustix::process::WaitId::Pid(pid), exited).expect("waitid");
-        assert!(!id.is_alive(), "a zombie");
-        child.wait().expect("wait");
-        assert!(!id.is_alive());
     }
 
     #[test]
