@@ -214,7 +214,7 @@ fn kill_at_any_point_neither_leaks_nor_gives_twice() {
         for thread in 0..4_usize {
             let dir = temp.path();
             scope.spawn(move || {
-                for round in 0..30 {
+                for round in 0..20 {
                     let mut shim = Shim::start("live and die", dir);
                     // Killed somewhere after this many lives, wherever it is by then.
                     for _ in 0..=(thread * 7 + round * 5) % 11 {
@@ -252,30 +252,32 @@ fn live_and_die(leases: &Leases, dir: &Path) {
         };
         fcntl(&witness, FcntlArg::F_OFD_SETLK(&byte)).expect("two living shims have one range");
     };
-    let pid = std::process::id();
+    let start = |request: &Request| {
+        let lease = leases.acquire(request, &pool()).expect("a lease");
+        claim(libc::F_WRLCK, &lease);
+        lease
+    };
+    let delete = |lease: Lease| {
+        let map = lease.id_map();
+        claim(libc::F_UNLCK, &lease);
+        lease.release().expect("release");
+        map
+    };
     for life in 0.. {
-        let layer = dir.join(format!("layers/{pid}-{life}"));
+        let id = format!("{}-{life}", std::process::id());
+        // Nothing but its lock guards the range of this one, while the next come and go.
+        let without_layer = start(&request(&id));
+        let layer = dir.join("layers").join(&id);
         fs::create_dir(&layer).expect("mkdir");
-        let layer_id = LayerId::of(&layer).expect("statx");
-        let request = Request { layer: Some(layer_id), ..request(&format!("{pid}-{life}")) };
-        let mut former = None;
-        for _ in 0..2 {
-            let mut lease = leases.acquire(&request, &pool()).expect("a lease");
-            claim(libc::F_WRLCK, &lease);
-            assert_eq!(*former.get_or_insert(lease.id_map()), lease.id_map(), "a restart keeps the range");
-            // Once without: then only the layer keeps the range.
-            if life % 2 == 0 {
-                lease.record(pid, &[]).expect("record");
-                claim(libc::F_UNLCK, &lease);
-                lease.release().expect("release");
-                break;
-            }
-            claim(libc::F_UNLCK, &lease);
-            lease.release().expect("release");
-        }
-        if life % 3 > 0 {
+        let request = Request { layer: Some(LayerId::of(&layer).expect("statx")), ..request(&id) };
+        let former = delete(start(&request));
+        let mut again = start(&request);
+        again.record(std::process::id(), &[]).expect("record");
+        assert_eq!(delete(again), former, "a restart keeps the range");
+        if life % 8 > 0 {
             fs::remove_dir(&layer).expect("rmdir");
         }
+        delete(without_layer);
         say("lived");
     }
 }
