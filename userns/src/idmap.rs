@@ -26,8 +26,10 @@ pub fn user_namespace(proc: impl AsFd, uid: &[IdMapping], gid: &[IdMapping]) -> 
     let child = sys::clone_into_user_namespace()
         .map_err(|errno| Error::failed("make", "a user namespace for a mount", errno))?;
     let made = write_maps(proc, child.pid, uid, gid);
+    // Killed, since another thread's child may hold a copy of the pipe too. The pid is ours until it is reaped; errors
+    // mean that the caller ignores SIGCHLD and the child is gone.
+    let _ = rustix::process::kill_process(child.pid, rustix::process::Signal::KILL);
     drop(child.hold);
-    // The child ends by itself now; it is ours alone, so an error means that the caller ignores SIGCHLD.
     let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child.pid), WaitOptions::empty()));
     made
 }

@@ -43,7 +43,7 @@ pub(crate) fn mount_setattr(fd: BorrowedFd<'_>, recursive: bool, attr: &MountAtt
 pub(crate) struct UsernsChild {
     /// clone(2)'s pid, unreaped.
     pub(crate) pid: rustix::process::Pid,
-    /// The child exits when this end of the pipe is closed.
+    /// The child exits when this end of the pipe is closed everywhere, at the latest with the caller.
     pub(crate) hold: OwnedFd,
 }
 

@@ -157,6 +157,16 @@ fn an_explicit_mapping_is_applied_whoever_owns_the_source() {
     });
 }
 
+/// A child that is cloned while another waits holds a copy of what that one waits for.
+#[test]
+fn user_namespaces_are_made_by_many_threads_at_once() {
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| drop(user_namespace())));
+        }
+    });
+}
+
 #[test]
 fn no_child_is_left_by_a_user_namespace() {
     let children = || {

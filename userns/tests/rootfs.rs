@@ -346,3 +346,65 @@ fn image_files_are_mounted_and_mapped() {
         assert_eq!(owner(snapshots.at("3/fs/new")), (0, 0));
     });
 }
+
+/// The smallest erofs: a root directory with the file `hello` (the kernel's `fs/erofs/erofs_fs.h`).
+fn erofs_image() -> Vec<u8> {
+    const BLOCK: usize = 4096;
+    /// Inodes have 32 bytes and are numbered by them; the first lie behind the superblock.
+    const ROOT: u64 = (1024 + 128) / 32;
+    let mut image = vec![0; 3 * BLOCK];
+    let mut put = |at: usize, bytes: &[u8]| image[at..at + bytes.len()].copy_from_slice(bytes);
+    put(1024, &0xE0F5_E1E2_u32.to_le_bytes());
+    put(1024 + 12, &[12]); // a block has 2^12 bytes
+    put(1024 + 14, &(ROOT as u16).to_le_bytes());
+    put(1024 + 16, &2_u64.to_le_bytes()); // inodes
+    put(1024 + 36, &3_u32.to_le_bytes()); // blocks
+    let entries = [(".", ROOT, 2), ("..", ROOT, 2), ("hello", ROOT + 1, 1)];
+    let mut name_at = entries.len() * 12;
+    for (index, (name, inode, kind)) in entries.into_iter().enumerate() {
+        put(BLOCK + index * 12, &inode.to_le_bytes());
+        put(BLOCK + index * 12 + 8, &(name_at as u16).to_le_bytes());
+        put(BLOCK + index * 12 + 10, &[kind]);
+        put(BLOCK + name_at, name.as_bytes());
+        name_at += name.len();
+    }
+    put(2 * BLOCK, b"hello\n");
+    // i_mode, i_nlink, i_size, first block, uid and gid of each compact inode with flat data.
+    let inodes = [(0o040_755_u16, 2_u16, name_at, 1_u32, 0_u16), (0o100_644, 1, 6, 2, 33)];
+    for (index, (mode, links, size, block, id)) in inodes.into_iter().enumerate() {
+        let at = (ROOT as usize + index) * 32;
+        put(at + 4, &mode.to_le_bytes());
+        put(at + 6, &links.to_le_bytes());
+        put(at + 8, &(size as u32).to_le_bytes());
+        put(at + 16, &block.to_le_bytes());
+        put(at + 20, &(index as u32 + 1).to_le_bytes());
+        put(at + 24, &[id.to_le_bytes(), id.to_le_bytes()].concat());
+    }
+    image
+}
+
+/// The erofs snapshotter's layers: image files that are mounted first, and the overlay that names their mountpoints.
+#[test]
+fn erofs_layers_are_mounted_and_mapped() {
+    private(|| {
+        let snapshots = Snapshots::new(0);
+        std::fs::write(snapshots.at("layer.erofs"), erofs_image()).expect("write");
+        let erofs = |target: &str| {
+            let mount = mount("erofs", &snapshots.text("layer.erofs"), &["ro", "loop"]);
+            RootMount { target: target.to_owned(), ..mount }
+        };
+        let mnt = at_mnt(&snapshots.assemble(&[erofs("")], LayerRoute::Auto).expect("assembled"));
+        assert_eq!(
+            inside(&user_namespace(), &mnt, "stat -c '%n %u:%g' . hello; cat hello"),
+            ". 0:0\nhello 33:33\nhello"
+        );
+        rustix::mount::unmount(&mnt, rustix::mount::UnmountFlags::DETACH).expect("umount");
+        let mut overlay = snapshots.overlay(&[]);
+        let lowers = ["rootfs/layers/0", "1/fs"].map(|name| snapshots.text(name)).join(":");
+        overlay.options[0] = format!("lowerdir={lowers}");
+        let mounts = [erofs("layers/0"), overlay];
+        let mnt = at_mnt(&snapshots.assemble(&mounts, LayerRoute::Auto).expect("assembled"));
+        assert_eq!(inside(&user_namespace(), &mnt, "echo x >> hello; stat -c %u:%g hello suid"), "33:33\n33:33");
+        assert_eq!(owner(snapshots.at("3/fs/hello")), (33, 33));
+    });
+}

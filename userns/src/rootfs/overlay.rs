@@ -45,6 +45,10 @@ impl Overlay {
             match (key.as_str(), value) {
                 ("lowerdir", Some(value)) => overlay.add_lowers(value),
                 ("lowerdir+", Some(value)) => overlay.lowers.push(value.into()),
+                ("datadir+", Some(value)) => {
+                    overlay.lowers.push(value.into());
+                    overlay.data_only += 1;
+                }
                 ("upperdir", Some(value)) => upper = Some(PathBuf::from(unescape(value))),
                 ("workdir", Some(value)) => work = Some(PathBuf::from(unescape(value))),
                 _ => overlay.options.push((key.clone(), value.clone())),
@@ -238,12 +242,15 @@ mod tests {
 
     #[test]
     fn layers_are_split_and_unescaped() {
-        let overlay =
+        let parsed =
             overlay(&["lowerdir=/a\\:b:/c\\\\d::/data", "upperdir=/u\\:p", "workdir=/w", "index=off"]).expect("one");
-        assert_eq!(overlay.lowers, ["/a:b", "/c\\d", "/data"].map(PathBuf::from));
-        assert_eq!(overlay.data_only, 1);
-        assert_eq!(overlay.upper, Some(("/u:p".into(), "/w".into())));
-        assert_eq!(overlay.options, [("index".to_owned(), Some("off".to_owned()))]);
+        assert_eq!(parsed.lowers, ["/a:b", "/c\\d", "/data"].map(PathBuf::from));
+        assert_eq!(parsed.data_only, 1);
+        assert_eq!(parsed.upper, Some(("/u:p".into(), "/w".into())));
+        assert_eq!(parsed.options, [("index".to_owned(), Some("off".to_owned()))]);
+        let appended = overlay(&["lowerdir+=/a:b", "lowerdir+=/c", "datadir+=/d"]).expect("one");
+        assert_eq!((appended.lowers.len(), appended.data_only), (3, 1));
+        assert_eq!(appended.lowers.first(), Some(&PathBuf::from("/a:b")));
     }
 
     #[test]
