@@ -11,6 +11,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Refusal;
 use crate::plan::{NamespaceKind, NamespaceWish};
 
@@ -45,7 +47,7 @@ pub struct Fact {
 }
 
 /// The user namespace of a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum UserNamespace {
     /// A new one.
     New,
@@ -55,7 +57,7 @@ pub enum UserNamespace {
 }
 
 /// What is joined.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joins {
     /// The user namespace. It is joined also where the spec does not say so but joins another of its namespaces.
     pub user: UserNamespace,

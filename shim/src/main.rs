@@ -2,6 +2,8 @@
 
 mod container;
 #[allow(dead_code)]
+mod failpoint;
+#[allow(dead_code)]
 mod stage;
 mod sys;
 

@@ -1,3 +1,81 @@
-//! Stages.
+//! Stages: fresh, single-threaded executions of our own binary that make a container and the processes in it.
+//!
+//! The shim has threads, so it never forks; it spawns a *stage* with a control socket as its standard input
+//! ([`launch`]), and everything else travels over that socket ([`message`], [`channel`]). There are two stages, and the
+//! process that the first one leaves behind:
+//! * `build` ([`build`]): host root. Makes namespaces, id maps and the mount tree, pivots into it, and exits.
+//! * init ([`init`]): cloned by `build`, pid 1 of the container. Takes the locked copy of the mount tree, waits for
+//!   Start, executes the user's program.
+//! * `exec` ([`exec`]): joins a running container and executes one more program there.
+//!
+//! Invariant: a stage is non-dumpable from its first line until the user's program runs, and it runs from a detached
+//! read-only clone of the shim's own file: nothing in the container can read, trace or rewrite it (CVE-2019-5736).
 
-pub(crate) mod process;
+use std::os::fd::AsFd;
+
+mod build;
+mod cgroupfs;
+pub(crate) mod channel;
+mod copy_up;
+mod dev;
+mod exec;
+mod filter;
+mod init;
+pub(crate) mod launch;
+pub(crate) mod message;
+mod mounts;
+mod namespaces;
+mod process;
+mod procfs;
+mod stdio;
+mod terminal;
+
+use channel::Channel;
+use message::{Failure, Report};
+
+/// The hidden verb of the build stage.
+pub(crate) const BUILD: &str = "stage-build";
+
+/// The hidden verb of the exec stage.
+pub(crate) const EXEC: &str = "stage-exec";
+
+/// Runs the stage called `verb`, whose control socket is the standard input. None when `verb` is no stage.
+pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
+    let stage = match verb {
+        BUILD => build::run,
+        EXEC => exec::run,
+        _ => return None,
+    };
+    Some(match control_socket() {
+        Ok(control) => report(&control, stage(&control)),
+        Err(cause) => {
+            // Nobody to tell but whoever called the hidden verb by hand.
+            eprintln!("containerd-shim-eci-v2 {verb}: {cause}: this verb is the shim's own");
+            std::process::ExitCode::FAILURE
+        }
+    })
+}
+
+/// Hides the stage from everything it may come to share a pid namespace with, and takes the control socket away from
+/// the standard input.
+fn control_socket() -> std::io::Result<Channel> {
+    nix::sys::prctl::set_dumpable(false)?;
+    let stdin = std::io::stdin();
+    rustix::net::sockopt::socket_type(&stdin)?;
+    let control = rustix::io::fcntl_dupfd_cloexec(&stdin, 3)?;
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, 0.into())?;
+    rustix::stdio::dup2_stdin(null.as_fd())?;
+    Ok(Channel::from(control))
+}
+
+/// Tells the shim how a stage ended. A process that returns here exits; the user's program never does.
+fn report(control: &Channel, outcome: Result<(), Failure>) -> std::process::ExitCode {
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(failure) => {
+            // A shim that is gone needs no report.
+            let _gone = control.send(&Report::Failed(failure), &[]);
+            std::process::ExitCode::FAILURE
+        }
+    }
+}

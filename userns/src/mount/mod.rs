@@ -137,6 +137,11 @@ impl Detached {
         Ok(())
     }
 
+    /// A detached mount that another process has made and sent.
+    pub fn from_fd(fd: OwnedFd, name: &str) -> Self {
+        Self { fd, name: name.to_owned() }
+    }
+
     /// The root of the mount, an `O_PATH` descriptor.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -1,0 +1,265 @@
+//! The build stage: makes the container's namespaces, id maps and mount tree as host root, and hands them to init.
+//!
+//! The order is what locks the tree (design.md, rule 2): everything is assembled in a mount namespace that the host's
+//! user namespace owns, then pivoted into, and only then does init, which lives in the container's user namespace,
+//! take a copy: every mount of the copy is locked by the kernel (mount_namespaces(7), "Restrictions on mount
+//! namespaces").
+//!
+//! Init is cloned early and works beside this stage: joining cgroups can wait for an RCU grace period, and assembling
+//! mounts does not need it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use policy::namespaces::UserNamespace;
+use policy::plan::{MountFlags, NamespaceKind};
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use userns::creds::FsIds;
+use userns::mount::Detached;
+use userns::rootfs::LayerRoute;
+use userns::tree::Tree;
+
+use super::channel::Channel;
+use super::init::{self, Init};
+use super::message::{BuildOrder, Failure, Report};
+use super::mounts::Builder;
+use super::namespaces::{self, Peer};
+use super::{dev, process};
+use crate::sys::clone::{Cloned, SIBLING, clone3};
+
+/// The order's descriptors, sorted out.
+pub(super) struct Fds {
+    /// stdin, stdout, stderr; empty with a terminal.
+    pub(super) stdio: Vec<OwnedFd>,
+    /// Init's end of its control socket.
+    pub(super) init: Channel,
+    /// `cgroup.procs` files that init writes itself to.
+    pub(super) procs: Vec<OwnedFd>,
+    /// The cgroup v2 directory.
+    pub(super) directory: Option<OwnedFd>,
+    /// The namespaces that are joined.
+    pub(super) joined: Vec<(NamespaceKind, OwnedFd)>,
+}
+
+/// What init tells this stage, and this stage init, in the order in which it happens.
+#[derive(Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(super) enum Sync {
+    /// From the helper that joined a user namespace: init's pid, as the host counts.
+    Pid(i32),
+    /// To init: its id maps are written.
+    Mapped,
+    /// From init: it is in its cgroups, and all its namespaces but the mount namespace exist.
+    Settled,
+    /// To init: the tree stands and is its root directory. Beside the message: a procfs of its own, and its terminal when
+    /// it has one.
+    Assembled,
+}
+
+/// Builds a container: the order comes over `control`.
+pub(super) fn run(control: &Channel) -> Result<(), Failure> {
+    let received = control.receive_order::<BuildOrder>().map_err(Failure::at("receive", "the order"))?;
+    let Some((order, fds)) = received else { return Ok(()) };
+    let fds = Fds::sort(&order, fds)?;
+    rustix::process::umask(Mode::empty());
+    rustix::process::chdir("/").map_err(Failure::at("change to", "/"))?;
+    own_mount_namespace()?;
+    let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Failure::at("open", "/proc"))?;
+    let (peer, init) = clone_init(control, &order, fds)?;
+    match init {
+        Some(fds) => init::run(Init { order: &order, fds, stage: peer.sync }),
+        None => assemble(control, &order, &peer, &proc),
+    }
+}
+
+/// A mount namespace of our own. Slave, not private: a bind mount of the container that asks for `rslave` goes on
+/// receiving the host's mounts, and nothing of ours ever propagates to the host.
+fn own_mount_namespace() -> Result<(), Failure> {
+    namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("unshare", "the mount namespace"))?;
+    rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(Failure::at("make slave", "every mount"))
+}
+
+/// Clones init. In the stage, returns how to talk to it; in init, its descriptors besides.
+///
+/// A user namespace of its own is made by the clone itself. One that is joined is entered by a helper in between: this
+/// stage could not leave it again, and has the host's mounts to make.
+fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds) -> Result<(Peer, Option<Fds>), Failure> {
+    let (ours, theirs) = Channel::pair().map_err(Failure::at("make", "a socket pair"))?;
+    let new = namespaces::clone_flags(order);
+    let group = fds.directory.as_ref().map(AsFd::as_fd);
+    match order.joins.user {
+        UserNamespace::New => {
+            namespaces::join_host_owned(order, &fds.joined)?;
+            match clone3(new | SIBLING, group).map_err(Failure::at("clone", "the container's init"))? {
+                Cloned::Child => Ok((Peer { pid: 0, sync: theirs }, Some(fds))),
+                Cloned::Parent { pid, pidfd } => {
+                    tell(control, &Report::Cloned, &[pidfd.as_fd()])?;
+                    drop(fds);
+                    Ok((Peer { pid, sync: ours }, None))
+                }
+            }
+        }
+        UserNamespace::Lease(_) => match clone3(SIBLING, group).map_err(Failure::at("clone", "a helper"))? {
+            Cloned::Child => {
+                namespaces::join_before_user(order, &fds.joined)?;
+                match clone3(new | SIBLING, None).map_err(Failure::at("clone", "the container's init"))? {
+                    Cloned::Child => Ok((Peer { pid: 0, sync: theirs }, Some(fds))),
+                    Cloned::Parent { pid, pidfd } => {
+                        tell(control, &Report::Cloned, &[pidfd.as_fd()])?;
+                        let _gone = theirs.send(&Sync::Pid(pid), &[]);
+                        std::process::exit(0)
+                    }
+                }
+            }
+            Cloned::Parent { pidfd: helper, .. } => {
+                tell(control, &Report::Helper, &[helper.as_fd()])?;
+                drop((fds, theirs));
+                match expect(&ours)? {
+                    Sync::Pid(pid) => Ok((Peer { pid, sync: ours }, None)),
+                    other => Err(Failure::line(format!("the helper is out of step: {other:?}"))),
+                }
+            }
+        },
+    }
+}
+
+/// The stage's part after the clone.
+fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) -> Result<(), Failure> {
+    if matches!(order.joins.user, UserNamespace::New) {
+        for map in ["uid_map", "gid_map"] {
+            namespaces::write_below(proc.as_fd(), &format!("{}/{map}", init.pid), &order.id_map.line())?;
+        }
+    }
+    init.say(&Sync::Mapped, &[])?;
+    let user = namespaces::open_of(proc.as_fd(), init.pid, NamespaceKind::User)?;
+
+    let ids = FsIds::enter(order.id_map)?;
+    let request = userns::rootfs::Request {
+        mounts: &order.rootfs,
+        path: &order.plan.root.path,
+        userns: user.as_fd(),
+        route: LayerRoute::Auto,
+    };
+    let root = userns::rootfs::assemble(&request, &ids)?;
+    let place = Place::open(order)?;
+    let scratch = dev::scratch()?;
+    place.attach(&scratch)?;
+    place.attach(&root)?;
+    let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
+
+    init.expect(&Sync::Settled)?;
+    enter_namespaces_of(init, proc.as_fd())?;
+    let builder = Builder::new(order, &tree, &scratch, user.as_fd(), proc.as_fd(), init.pid);
+    let own_proc = builder.procfs(&[])?.into_fd();
+    builder.mounts()?;
+    let terminal = dev::populate(&builder)?;
+    if let Some(terminal) = &terminal {
+        tell(control, &Report::Terminal, &[terminal.master.as_fd()])?;
+    }
+    builder.hide_and_protect()?;
+    if order.plan.root.readonly {
+        root.set_flags(MountFlags { set: libc::MOUNT_ATTR_RDONLY, clear: 0 }, false)?;
+    }
+    drop(ids);
+    namespaces::configure(order, proc.as_fd())?;
+    pivot(&tree)?;
+    for note in process::host::apply(&order.plan.process, init.pid, proc.as_fd())? {
+        tell(control, &Report::Note(note), &[])?;
+    }
+    let mut fds = vec![own_proc.as_fd()];
+    fds.extend(terminal.as_ref().map(|terminal| terminal.slave.as_fd()));
+    init.say(&Sync::Assembled, &fds)
+}
+
+/// The directory at `root.path`, where mounts are put on top of each other until the topmost becomes the root. Nothing of
+/// it shows outside this mount namespace.
+struct Place<'a> {
+    fd: OwnedFd,
+    path: &'a std::path::Path,
+}
+
+impl<'a> Place<'a> {
+    fn open(order: &'a BuildOrder) -> Result<Self, Failure> {
+        let path = order.plan.root.path.as_path();
+        let fd = rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Failure::at("open root.path", path.display()))?;
+        Ok(Self { fd, path })
+    }
+
+    fn attach(&self, mount: &Detached) -> Result<(), Failure> {
+        mount.attach_at(&self.fd).map_err(Failure::at("mount on root.path", self.path.display()))
+    }
+}
+
+/// Joins the namespaces that decide what a new sysfs, mqueue or cgroup mount shows, and whose sysctls `/proc/sys` has.
+fn enter_namespaces_of(init: &Peer, proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    for (kind, flag) in [
+        (NamespaceKind::Network, LinkNameSpaceType::Network),
+        (NamespaceKind::Ipc, LinkNameSpaceType::InterProcessCommunication),
+        (NamespaceKind::Cgroup, LinkNameSpaceType::ControlGroup),
+    ] {
+        let namespace = namespaces::open_of(proc, init.pid, kind)?;
+        rustix::thread::move_into_link_name_space(namespace.as_fd(), Some(flag))
+            .map_err(Failure::at("join init's namespace:", format!("{kind:?}").to_lowercase()))?;
+    }
+    Ok(())
+}
+
+/// Makes the tree the root of this mount namespace, and with it init's (pivot_root(2) moves every process whose root was
+/// the old one), and lets go of the host's mounts.
+fn pivot(tree: &Tree) -> Result<(), Failure> {
+    let at = Failure::at::<rustix::io::Errno>;
+    rustix::process::fchdir(tree.root()).map_err(at("change to", "the container's root"))?;
+    // "." over ".": the old root ends up on top of the new one (pivot_root(2), NOTES) and is detached from there.
+    rustix::process::pivot_root(".", ".").map_err(at("pivot into", "the container's root"))?;
+    rustix::mount::unmount(".", UnmountFlags::DETACH).map_err(at("detach", "the host's mounts"))?;
+    rustix::process::chdir("/").map_err(at("change to", "the container's root"))
+}
+
+fn tell(control: &Channel, report: &Report, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+    control.send(report, fds).map_err(Failure::at("report to", "the shim"))
+}
+
+/// Waits for the next message of init or the helper. Its end without one means that it has told the shim why.
+fn expect(sync: &Channel) -> Result<Sync, Failure> {
+    match sync.receive().map_err(Failure::at("listen to", "init"))? {
+        Some((said, _)) => Ok(said),
+        None => std::process::exit(1),
+    }
+}
+
+impl Peer {
+    /// Sends init a message; when it is gone it has told the shim why.
+    fn say(&self, word: &Sync, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+        self.sync.send(word, fds).map_err(Failure::at("tell", "init"))
+    }
+
+    fn expect(&self, word: &Sync) -> Result<(), Failure> {
+        let said = expect(&self.sync)?;
+        if said == *word { Ok(()) } else { Err(Failure::line(format!("init is out of step: {said:?}, not {word:?}"))) }
+    }
+}
+
+impl Fds {
+    fn sort(order: &BuildOrder, fds: Vec<OwnedFd>) -> Result<Self, Failure> {
+        let mut fds = fds.into_iter();
+        let mut take = |count: usize| fds.by_ref().take(count).collect::<Vec<_>>();
+        let stdio = take(if order.plan.process.terminal { 0 } else { 3 });
+        let init = take(1);
+        let procs = take(order.groups.procs);
+        let directory = take(usize::from(order.groups.directory));
+        let joined = take(order.joins.joined.len());
+        match (init.into_iter().next(), joined.len() == order.joins.joined.len()) {
+            (Some(init), true) => Ok(Self {
+                stdio,
+                init: Channel::from(init),
+                procs,
+                directory: directory.into_iter().next(),
+                joined: order.joins.joined.iter().copied().zip(joined).collect(),
+            }),
+            _ => Err(Failure::line("receive the order: its descriptors are not complete")),
+        }
+    }
+}

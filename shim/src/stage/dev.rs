@@ -1,0 +1,166 @@
+//! `/dev`: a tmpfs of our own with the nodes that the runtime spec promises, the spec's devices, and the console.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use policy::plan::{ContainerPath, DeviceKind, DeviceNode, DeviceOwner, Mount, MountFlags, MountKind};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use userns::mount::Detached;
+use userns::tree::Node;
+
+use super::message::Failure;
+use super::mounts::Builder;
+use super::terminal::{self, Terminal};
+
+/// Where it is.
+pub(super) const DEV: &str = "/dev";
+
+/// Runtime spec, config-linux, "Default Devices": name, major, minor.
+const DEFAULT_NODES: [(&str, u32, u32); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// Runtime spec, "Dev symbolic links", and `ptmx` of the container's own devpts.
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// The `/dev` of a spec that has none.
+pub(super) fn default_mount() -> Result<Mount, Failure> {
+    let value = |key: &str, value: &str| (key.to_owned(), Some(value.to_owned()));
+    Ok(Mount {
+        destination: path(DEV)?,
+        kind: MountKind::Tmpfs { data: vec![value("mode", "755"), value("size", "65536k")] },
+        flags: MountFlags { set: libc::MOUNT_ATTR_NOSUID, clear: 0 },
+        recursive_flags: MountFlags::default(),
+        propagation: None,
+        copy_up: false,
+        index: usize::MAX,
+    })
+}
+
+/// Fills `/dev`. Returns the terminal, when the process has one.
+///
+/// A `/dev` that the spec binds from elsewhere is left as it is: its nodes are the user's choice.
+pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failure> {
+    let plan = &builder.order.plan;
+    let bound = plan.mounts.iter().rev().find(|mount| mount.destination.as_str() == DEV);
+    let ours = bound.is_none_or(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
+    let dev = builder.tree.open(&path(DEV)?)?;
+    if ours {
+        for (name, major, minor) in DEFAULT_NODES {
+            node(dev.as_fd(), name, FileType::CharacterDevice, (major, minor), 0o666)?;
+        }
+        for (name, target) in LINKS {
+            match rustix::fs::symlinkat(target, dev.as_fd(), name) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(errno) => return Err(Failure::at("link", format!("/dev/{name}"))(errno)),
+            }
+        }
+    }
+    for device in &plan.devices {
+        make(builder, device)?;
+    }
+    if !plan.process.terminal {
+        return Ok(None);
+    }
+    console(builder).map(Some)
+}
+
+/// A node in a directory, owned by the container's root (this process's filesystem ids).
+fn node(
+    directory: BorrowedFd<'_>,
+    name: &str,
+    kind: FileType,
+    (major, minor): (u32, u32),
+    mode: u32,
+) -> Result<(), Failure> {
+    match rustix::fs::mknodat(directory, name, kind, Mode::from_raw_mode(mode), makedev(major, minor)) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Failure::at("make device", name)(errno)),
+    }
+}
+
+/// A device of the spec. The node lies on a filesystem of our own and is bound to its place: nothing is left in the
+/// image's tree but, where the image has no such file, an empty one.
+fn make(builder: &Builder<'_>, device: &DeviceNode) -> Result<(), Failure> {
+    let kind = match device.kind {
+        DeviceKind::Char => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        DeviceKind::Fifo => FileType::Fifo,
+    };
+    let owner = match device.owner {
+        DeviceOwner::Container { uid, gid } => {
+            builder.order.id_map.to_host(uid).zip(builder.order.id_map.to_host(gid)).ok_or_else(|| {
+                Failure::line(format!("make device {}: its owner is not an id of the container", device.path))
+            })?
+        }
+        DeviceOwner::Host { uid, gid } => (uid, gid),
+    };
+    let at = || Failure::at::<rustix::io::Errno>("make device", &device.path);
+    let scratch = builder.scratch.fd();
+    let name = device.path.as_str().replace('/', "-");
+    node(scratch, &name, kind, (device.major, device.minor), device.mode)?;
+    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+    rustix::fs::chownat(scratch, &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(at())?;
+    let made = open_path(scratch, &name).map_err(at())?;
+    let place = builder.tree.mountpoint_file(&device.path)?;
+    Ok(Detached::clone_of(made, false, device.path.as_str())?.attach(&place)?)
+}
+
+/// The terminal and `/dev/console`, both of the container's own devpts.
+fn console(builder: &Builder<'_>) -> Result<Terminal, Failure> {
+    let process = &builder.order.plan.process;
+    let devpts = builder.tree.open(&path("/dev/pts")?)?;
+    let devpts =
+        rustix::fs::openat(devpts.as_fd(), ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Failure::at("open", "/dev/pts"))?;
+    let terminal = terminal::open(devpts.as_fd(), process.console_size)?;
+    let owner = builder.order.id_map.to_host(process.uid).map(Uid::from_raw);
+    rustix::fs::fchown(&terminal.slave, owner, None).map_err(Failure::at("change the owner of", "the terminal"))?;
+    let place: Node = builder.tree.mountpoint_file(&path("/dev/console")?)?;
+    Detached::clone_of(&terminal.slave, false, "the terminal")?.attach(&place)?;
+    Ok(terminal)
+}
+
+/// What masked paths are covered with.
+pub(super) struct Covers {
+    file: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl Covers {
+    /// A null device and an empty directory, read-only, on a tmpfs of our own.
+    pub(super) fn new(scratch: &Detached) -> Result<Self, Failure> {
+        node(scratch.fd(), "null", FileType::CharacterDevice, (1, 3), 0o666)?;
+        rustix::fs::mkdirat(scratch.fd(), "empty", Mode::from_raw_mode(0o555))
+            .map_err(Failure::at("make", "a mask"))?;
+        let open = |name| open_path(scratch.fd(), name).map_err(Failure::at("open", "a mask"));
+        Ok(Self { file: open("null")?, directory: open("empty")? })
+    }
+
+    /// One cover, ready to be attached.
+    pub(super) fn of(&self, directory: bool) -> Result<Detached, Failure> {
+        let source = if directory { &self.directory } else { &self.file };
+        let cover = Detached::clone_of(source, false, "a mask")?;
+        let hard = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+        cover.set_flags(MountFlags { set: hard, clear: 0 }, false)?;
+        Ok(cover)
+    }
+}
+
+/// A tmpfs for what is bound to its place from outside the tree. The caller attaches it where the root will cover it:
+/// mounts can be cloned only from attached ones (before Linux 6.15).
+pub(super) fn scratch() -> Result<Detached, Failure> {
+    Ok(Detached::filesystem("tmpfs", Some("tmpfs"), &[("mode".into(), Some("755".into()))], &[])?)
+}
+
+fn open_path(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn path(text: &str) -> Result<ContainerPath, Failure> {
+    ContainerPath::parse(text).map_err(|reason| Failure::line(format!("{text} {reason}")))
+}

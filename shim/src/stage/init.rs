@@ -1,0 +1,119 @@
+//! The container's init: pid 1 of its namespaces, from the build stage's clone to the user's program.
+//!
+//! It shares the build stage's mount namespace while the tree is assembled, without any power over it, then takes its
+//! own copy: crossing into the container's user namespace is what locks every mount in it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use policy::plan::Propagation;
+use rustix::mount::MountPropagationFlags;
+use rustix::thread::UnshareFlags;
+
+use super::build::{Fds, Sync};
+use super::channel::Channel;
+use super::message::{BuildOrder, Failure, Report, Start};
+use super::process::{self, Setup};
+use super::{filter, namespaces, stdio};
+
+/// What init has.
+pub(super) struct Init<'a> {
+    /// The container.
+    pub(super) order: &'a BuildOrder,
+    /// Its descriptors.
+    pub(super) fds: Fds,
+    /// The build stage.
+    pub(super) stage: Channel,
+}
+
+/// Goes on as init. Returns only when the user's program does not run, after the shim has been told.
+pub(super) fn run(init: Init<'_>) -> Result<(), Failure> {
+    let Init { order, fds, stage } = init;
+    let Fds { stdio, init: control, procs, .. } = fds;
+    if let Err(failure) = live(order, stdio, &control, procs, &stage) {
+        // The same line goes to nobody else: the build stage sees its socket end and keeps quiet.
+        let _gone = control.send(&Report::Failed(failure), &[]);
+    }
+    std::process::exit(1)
+}
+
+fn live(
+    order: &BuildOrder,
+    stdio: Vec<OwnedFd>,
+    control: &Channel,
+    procs: Vec<OwnedFd>,
+    stage: &Channel,
+) -> Result<(), Failure> {
+    if hear(stage)?.0 != Sync::Mapped {
+        return Err(Failure::line("the build stage is out of step"));
+    }
+    for group in procs {
+        // 0 is the writer (cgroups(7)). The permission is that of whoever opened the file.
+        rustix::io::write(&group, b"0").map_err(Failure::at("join", "the container's cgroup"))?;
+    }
+    namespaces::settle(order)?;
+    stage.send(&Sync::Settled, &[]).map_err(Failure::at("tell", "the build stage"))?;
+
+    let (Sync::Assembled, mut fds) = hear(stage)? else {
+        return Err(Failure::line("the build stage is out of step"));
+    };
+    if fds.is_empty() {
+        return Err(Failure::line("the build stage sent no procfs"));
+    }
+    let proc = fds.remove(0);
+    namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("lock", "the mount tree"))?;
+    propagate(order)?;
+    name(order)?;
+    stdio::place(&stdio, fds.first())?;
+    drop((stdio, fds));
+    let prepared = process::prepare(&Setup {
+        process: &order.plan.process,
+        id_map: order.id_map,
+        id: &order.id,
+        no_new_keyring: order.no_new_keyring,
+        create_cwd: true,
+        procfs: proc.as_fd(),
+    })?;
+    for note in prepared.notes() {
+        control.send(&Report::Note(note.clone()), &[]).map_err(Failure::at("report to", "the shim"))?;
+    }
+    drop(proc);
+    control.send(&Report::Ready, &[]).map_err(Failure::at("report to", "the shim"))?;
+    // The end of the channel without a word: the shim is gone, or has given the container up.
+    match control.receive::<Start>().map_err(Failure::at("wait for", "Start"))? {
+        Some((Start, _)) => match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {},
+        None => std::process::exit(1),
+    }
+}
+
+/// The build stage's next message. When it ends without one, it has told the shim why.
+fn hear(stage: &Channel) -> Result<(Sync, Vec<OwnedFd>), Failure> {
+    match stage.receive().map_err(Failure::at("listen to", "the build stage"))? {
+        Some(heard) => Ok(heard),
+        None => std::process::exit(1),
+    }
+}
+
+/// `linux.rootfsPropagation`, within the container's own mount namespace: the copy's mounts are slaves of the host's
+/// where the host shares them, and nothing that is set here reaches back.
+fn propagate(order: &BuildOrder) -> Result<(), Failure> {
+    let Some(propagation) = order.plan.root.propagation else { return Ok(()) };
+    let flags = match propagation {
+        Propagation::Private => MountPropagationFlags::PRIVATE,
+        Propagation::Slave => MountPropagationFlags::DOWNSTREAM,
+        Propagation::Shared => MountPropagationFlags::SHARED,
+        Propagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+    };
+    rustix::mount::mount_change("/", flags | MountPropagationFlags::REC)
+        .map_err(Failure::at("set linux.rootfsPropagation", format!("{propagation:?}").to_lowercase()))
+}
+
+/// The uts namespace's names, by syscall: the files below /proc/sys/kernel are the host's root's to write.
+fn name(order: &BuildOrder) -> Result<(), Failure> {
+    if let Some(hostname) = &order.plan.hostname {
+        rustix::system::sethostname(hostname.as_bytes()).map_err(Failure::at("set hostname", hostname))?;
+    }
+    if let Some(domainname) = &order.plan.domainname {
+        rustix::system::setdomainname(domainname.as_bytes()).map_err(Failure::at("set domainname", domainname))?;
+    }
+    Ok(())
+}

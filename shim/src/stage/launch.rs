@@ -1,0 +1,294 @@
+//! The shim's side of its stages: spawns them, hands them their order, collects their reports.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use policy::plan::MountFlags;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use serde::Serialize;
+use userns::mount::Detached;
+
+use super::channel::{AsyncChannel, Channel};
+use super::message::{BuildOrder, ExecOrder, Failure, Report, Start};
+use super::{BUILD, EXEC};
+
+/// Why a stage did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LaunchError {
+    /// The stage says so.
+    #[error("{}", .0.line)]
+    Failed(Failure),
+    /// It could not be spawned or talked to.
+    #[error("{step}: {cause}")]
+    Channel {
+        /// What was being done.
+        step: &'static str,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+    /// The executable's mount could not be cloned.
+    #[error("prepare our executable for stages: {0}")]
+    Executable(#[from] userns::Error),
+    /// It died without a word (a signal from outside, or out of memory).
+    #[error("{0} ended before it was done")]
+    Died(&'static str),
+}
+
+/// Spawns stages from a detached, read-only clone of the shim's own executable.
+pub(crate) struct Launcher {
+    executable: OwnedFd,
+}
+
+/// What the build stage leaves behind.
+pub(crate) struct Created {
+    /// Init's pid in the shim's pid namespace.
+    pub(crate) pid: i32,
+    /// Init; a child of the shim.
+    pub(crate) pidfd: OwnedFd,
+    /// The master side of its terminal, when it has one.
+    pub(crate) terminal: Option<OwnedFd>,
+    /// Init, waiting for Start.
+    pub(crate) waiting: Waiting,
+    /// What is weaker than the spec asks, for the log.
+    pub(crate) notes: Vec<String>,
+}
+
+/// An init that waits for Start. Dropped instead, its init sees the channel's end and exits.
+pub(crate) struct Waiting {
+    control: AsyncChannel,
+}
+
+/// What the exec stage leaves behind: the user's program runs.
+pub(crate) struct Executed {
+    /// Its pid in the shim's pid namespace.
+    pub(crate) pid: i32,
+    /// The process; a child of the shim.
+    pub(crate) pidfd: OwnedFd,
+    /// The master side of its terminal, when it has one.
+    pub(crate) terminal: Option<OwnedFd>,
+    /// What is weaker than the spec asks, for the log.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The descriptors of an order. `stdio` is empty for a process with a terminal.
+pub(crate) struct OrderFds {
+    /// stdin, stdout, stderr of the process; empty with a terminal.
+    pub(crate) stdio: Vec<OwnedFd>,
+    /// `cgroup.procs` files to write `0` to, then the cgroup v2 directory if there is one.
+    pub(crate) groups: Vec<OwnedFd>,
+    /// Joined namespaces in the order of `joins.joined` (create), or the init's pidfd (exec).
+    pub(crate) namespaces: Vec<OwnedFd>,
+}
+
+impl Launcher {
+    /// Clones the mount of the executable that runs now, detached and read-only. Stages run from it: also when the file
+    /// on disk is replaced, and nothing that they leave behind names a file that could be written (CVE-2019-5736).
+    ///
+    /// # Errors
+    /// When the mount cannot be cloned (no CAP_SYS_ADMIN, or a kernel before 5.12).
+    pub(crate) fn new() -> Result<Self, LaunchError> {
+        let executable = Detached::clone_of_path(Path::new("/proc/self/exe"), false)?;
+        executable.set_flags(MountFlags { set: libc::MOUNT_ATTR_RDONLY, clear: 0 }, false)?;
+        Ok(Self { executable: executable.into_fd() })
+    }
+
+    /// Makes a container. When it fails nothing of it is left: its init is killed and every stage is reaped.
+    pub(crate) async fn create(&self, order: &BuildOrder, fds: OrderFds) -> Result<Created, LaunchError> {
+        let (init, theirs) = Channel::pair().map_err(channel("make init's control socket"))?;
+        let init = AsyncChannel::new(init).map_err(channel("watch init's control socket"))?;
+        let mut all: Vec<BorrowedFd<'_>> = fds.stdio.iter().map(AsFd::as_fd).collect();
+        all.push(theirs.as_fd());
+        all.extend(fds.groups.iter().chain(&fds.namespaces).map(AsFd::as_fd));
+        let stage = self.spawn(BUILD, order, &all)?;
+        drop((fds, theirs));
+        let mut progress = Progress::default();
+        let outcome = progress.until_ready(&stage, &init).await;
+        tokio::spawn(stage.reap());
+        match (outcome, progress.pidfd) {
+            (Ok(()), Some(pidfd)) => Ok(Created {
+                pid: pid_of(pidfd.as_fd()).map_err(channel("read init's pid"))?,
+                pidfd,
+                terminal: progress.terminal,
+                waiting: Waiting { control: init },
+                notes: progress.notes,
+            }),
+            (outcome, pidfd) => {
+                if let Some(pidfd) = pidfd {
+                    kill_and_reap(pidfd).await;
+                }
+                Err(outcome.err().unwrap_or(LaunchError::Died("the container's init")))
+            }
+        }
+    }
+
+    /// Runs one more program in a container. Returns when it runs (its execve succeeded). When it fails its process is
+    /// reaped. `cloned` is told the process's pid as soon as it exists, so that it can be killed while it is on its way.
+    pub(crate) async fn exec(
+        &self,
+        order: &ExecOrder,
+        fds: OrderFds,
+        cloned: impl FnOnce(i32),
+    ) -> Result<Executed, LaunchError> {
+        let all: Vec<BorrowedFd<'_>> =
+            fds.stdio.iter().chain(&fds.groups).chain(&fds.namespaces).map(AsFd::as_fd).collect();
+        let stage = self.spawn(EXEC, order, &all)?;
+        drop(fds);
+        let mut progress = Progress::default();
+        let outcome = progress.until_executed(&stage, cloned).await;
+        tokio::spawn(stage.reap());
+        match (outcome, progress.pidfd) {
+            (Ok(()), Some(pidfd)) => Ok(Executed {
+                pid: pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?,
+                pidfd,
+                terminal: progress.terminal,
+                notes: progress.notes,
+            }),
+            (outcome, pidfd) => {
+                if let Some(pidfd) = pidfd {
+                    kill_and_reap(pidfd).await;
+                }
+                Err(outcome.err().unwrap_or(LaunchError::Died("the process")))
+            }
+        }
+    }
+
+    /// Spawns a stage and hands it its order. std's `Command` without `pre_exec` is posix_spawn(3): nothing of ours
+    /// runs between fork and exec in this multi-threaded process.
+    fn spawn(&self, verb: &'static str, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<Stage, LaunchError> {
+        let (control, theirs) = Channel::pair().map_err(channel("make a stage's control socket"))?;
+        let child = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()))
+            .arg(verb)
+            .env_clear()
+            .envs(crate::failpoint::environment())
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(channel("spawn a stage"))?;
+        let open = || -> io::Result<(OwnedFd, AsyncChannel)> {
+            let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
+            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+            control.send_order(order, fds)?;
+            Ok((pidfd, AsyncChannel::new(control)?))
+        };
+        let (pidfd, control) = open().map_err(channel("hand a stage its order"))?;
+        Ok(Stage { pidfd, control })
+    }
+}
+
+impl Waiting {
+    /// Lets init go on. Returns when the user's program runs (its execve succeeded); when it fails init exits by itself.
+    pub(crate) async fn start(self) -> Result<(), LaunchError> {
+        self.control.send(&Start).map_err(|_| LaunchError::Died("the container's init"))?;
+        match self.control.receive().await.map_err(channel("listen to init"))? {
+            None => Ok(()),
+            Some((Report::Failed(failure), _)) => Err(LaunchError::Failed(failure)),
+            Some(_) => Err(LaunchError::Died("the container's init")),
+        }
+    }
+}
+
+/// A stage that runs.
+struct Stage {
+    pidfd: OwnedFd,
+    control: AsyncChannel,
+}
+
+impl Stage {
+    /// Waits for its exit; its own last words have been read by then.
+    async fn reap(self) {
+        reap(self.pidfd).await;
+    }
+}
+
+/// What has been heard so far.
+#[derive(Default)]
+struct Progress {
+    pidfd: Option<OwnedFd>,
+    terminal: Option<OwnedFd>,
+    notes: Vec<String>,
+    ready: bool,
+}
+
+impl Progress {
+    /// Listens to the stage and to init at once: either may fail, and either may be the one that knows why.
+    async fn until_ready(&mut self, stage: &Stage, init: &AsyncChannel) -> Result<(), LaunchError> {
+        let (mut stage_open, mut init_open) = (true, true);
+        while !(self.ready && self.pidfd.is_some()) {
+            let (received, from_stage) = tokio::select! {
+                received = stage.control.receive::<Report>(), if stage_open => (received, true),
+                received = init.receive::<Report>(), if init_open => (received, false),
+                else => return Err(LaunchError::Died("the build stage")),
+            };
+            match received.map_err(channel("listen to the build stage"))? {
+                Some((report, fds)) => self.take(report, fds)?,
+                None if from_stage => stage_open = false,
+                None => init_open = false,
+            }
+        }
+        Ok(())
+    }
+
+    /// The stage's process inherits its channel: the channel ends when the program's execve closes it, or with a
+    /// [`Report::Failed`] before.
+    async fn until_executed(&mut self, stage: &Stage, cloned: impl FnOnce(i32)) -> Result<(), LaunchError> {
+        let mut cloned = Some(cloned);
+        loop {
+            match stage.control.receive::<Report>().await.map_err(channel("listen to the exec stage"))? {
+                Some((report, fds)) => self.take(report, fds)?,
+                None if self.ready && self.pidfd.is_some() => return Ok(()),
+                None => return Err(LaunchError::Died("the exec stage")),
+            }
+            if let Some(pidfd) = &self.pidfd
+                && let Some(tell) = cloned.take()
+            {
+                tell(pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?);
+            }
+        }
+    }
+
+    fn take(&mut self, report: Report, mut fds: Vec<OwnedFd>) -> Result<(), LaunchError> {
+        match report {
+            Report::Cloned => self.pidfd = fds.pop(),
+            Report::Helper => {
+                if let Some(helper) = fds.pop() {
+                    tokio::spawn(reap(helper));
+                }
+            }
+            Report::Terminal => self.terminal = fds.pop(),
+            Report::Ready => self.ready = true,
+            Report::Note(note) => self.notes.push(note),
+            Report::Failed(failure) => return Err(LaunchError::Failed(failure)),
+        }
+        Ok(())
+    }
+}
+
+fn channel(step: &'static str) -> impl FnOnce(io::Error) -> LaunchError {
+    move |cause| LaunchError::Channel { step, cause }
+}
+
+async fn kill_and_reap(pidfd: OwnedFd) {
+    let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
+    reap(pidfd).await;
+}
+
+/// Waits for a child's exit and takes its status.
+async fn reap(pidfd: OwnedFd) {
+    let Ok(pidfd) = crate::sys::watch(pidfd) else { return };
+    if pidfd.readable().await.is_ok() {
+        let _status = waitid(WaitId::PidFd(pidfd.get_ref().as_fd()), WaitIdOptions::EXITED);
+    }
+}
+
+/// The pid behind a pidfd, as this process's pid namespace counts (`Pid:` of proc_pid_fdinfo(5)).
+fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))?;
+    info.lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .and_then(|pid| pid.trim().parse().ok())
+        .filter(|pid| *pid > 0)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
+}

@@ -1,0 +1,151 @@
+//! What the shim and its stages say to each other.
+//!
+//! Every message is one datagram of a SOCK_SEQPACKET pair (so its boundaries and its descriptors stay together): a JSON
+//! value, with descriptors beside it by SCM_RIGHTS. An order can be larger than a datagram, so it travels in a memfd
+//! whose descriptor is the first of its message.
+
+use policy::idmap::IdMap;
+use policy::namespaces::Joins;
+use policy::plan::{Plan, Process, RootMount};
+use serde::{Deserialize, Serialize};
+use syscall_trap::filter::Instruction;
+
+use super::process::StageError;
+
+/// The shim asks the build stage for a container.
+///
+/// Its descriptors, in this order: stdin, stdout, stderr (unless `terminal`), init's end of its control socket, those of
+/// [`Groups`], one for each joined namespace in the order of `joins.joined`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BuildOrder {
+    /// The container's id, for the keyring's name and messages.
+    pub(crate) id: String,
+    /// What to make.
+    pub(crate) plan: Plan,
+    /// The container's ids.
+    pub(crate) id_map: IdMap,
+    /// Which namespaces are made and which are joined.
+    pub(crate) joins: Joins,
+    /// The root filesystem's mounts; empty where the engine has mounted it already.
+    pub(crate) rootfs: Vec<RootMount>,
+    /// The spec's seccomp profile, compiled.
+    pub(crate) seccomp: Option<Program>,
+    /// `noNewKeyring` of the engine's options.
+    pub(crate) no_new_keyring: bool,
+    /// How its cgroups are joined.
+    pub(crate) groups: Groups,
+}
+
+/// The shim asks the exec stage for one more process in a running container.
+///
+/// Its descriptors: stdin, stdout, stderr (unless `terminal`), those of [`Groups`], the pidfd of the container's init.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExecOrder {
+    /// The container's id.
+    pub(crate) id: String,
+    /// What to run.
+    pub(crate) process: Process,
+    /// The container's ids.
+    pub(crate) id_map: IdMap,
+    /// The spec's seccomp profile, compiled.
+    pub(crate) seccomp: Option<Program>,
+    /// `noNewKeyring` of the engine's options.
+    pub(crate) no_new_keyring: bool,
+    /// How its cgroups are joined.
+    pub(crate) groups: Groups,
+}
+
+/// How many descriptors an order carries for cgroups: one for each `cgroup.procs` to write, and one for the directory
+/// that clone3(2) takes (`CLONE_INTO_CGROUP`).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Groups {
+    /// `cgroup.procs` files of cgroup v1 hierarchies (and of the unified one on hybrid hosts).
+    pub(crate) procs: usize,
+    /// Whether a cgroup v2 directory follows.
+    pub(crate) directory: bool,
+    /// The hierarchies that a cgroup mount inside shows, as `/proc/self/cgroup` names their controllers (`cpu,cpuacct`,
+    /// `name=systemd`, and an empty one for the unified hierarchy of a hybrid host). Empty: cgroup2 alone.
+    pub(crate) hierarchies: Vec<String>,
+}
+
+/// A compiled seccomp program.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// `struct sock_filter` each: code, jt, jf, k.
+    pub(crate) instructions: Vec<(u16, u8, u8, u32)>,
+    /// `SECCOMP_FILTER_FLAG_*`
+    pub(crate) flags: u64,
+}
+
+/// A stage, or init, answers the shim.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The process exists: its pidfd is beside the message.
+    Cloned,
+    /// A helper process of the stage exists and will exit by itself: its pidfd is beside the message, the shim reaps it.
+    Helper,
+    /// The process's terminal: the master side is beside the message.
+    Terminal,
+    /// Init stands in the locked tree and waits for Start.
+    Ready,
+    /// Something is weaker than the spec asks; the text is for the log.
+    Note(String),
+    /// The work failed; nothing is left of it but the process, which exits.
+    Failed(Failure),
+}
+
+/// What went wrong in a stage, as the engine's user reads it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Failure {
+    /// The whole line: step, object and cause.
+    pub(crate) line: String,
+    /// Whether it is the user's program that cannot be run (`exec: "x": executable file not found in $PATH`).
+    pub(crate) program: bool,
+}
+
+/// The shim tells init to go on.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Start;
+
+impl Failure {
+    /// A step that failed, as `map_err` takes it: `{step} {object}: {cause}`.
+    pub(crate) fn at<E: std::fmt::Display>(
+        step: &'static str,
+        object: impl std::fmt::Display,
+    ) -> impl FnOnce(E) -> Self {
+        move |cause| Self::line(format!("{step} {object}: {cause}"))
+    }
+
+    /// A failure with a line of its own. Line breaks in it (names may come from an image) become spaces.
+    pub(crate) fn line(line: impl Into<String>) -> Self {
+        Self { line: line.into().replace(['\n', '\r'], " "), program: false }
+    }
+}
+
+impl From<userns::Error> for Failure {
+    fn from(error: userns::Error) -> Self {
+        Self::line(error.to_string())
+    }
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        let program = matches!(error, StageError::Program(_));
+        Self { program, ..Self::line(error.to_string()) }
+    }
+}
+
+impl From<&syscall_trap::filter::Program> for Program {
+    fn from(program: &syscall_trap::filter::Program) -> Self {
+        let instructions = program.instructions.iter().map(|line| (line.code, line.jt, line.jf, line.k)).collect();
+        Self { instructions, flags: program.flags }
+    }
+}
+
+impl From<&Program> for syscall_trap::filter::Program {
+    fn from(program: &Program) -> Self {
+        let instructions =
+            program.instructions.iter().map(|&(code, jt, jf, k)| Instruction { code, jt, jf, k }).collect();
+        Self { instructions, flags: program.flags }
+    }
+}

@@ -1,0 +1,216 @@
+//! Executes the plan's mounts onto the container's tree: each is made detached, given its flags and its id map, and then
+//! attached to a descriptor below the root; no path is resolved twice.
+
+use std::cell::RefCell;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
+use rustix::fs::{FileType, Mode, OFlags};
+use userns::mount::{Detached, MountIds};
+use userns::tree::{Node, Tree};
+
+use super::message::{BuildOrder, Failure};
+use super::{copy_up, dev, namespaces};
+
+/// `MOUNT_ATTR_RDONLY` of mount_setattr(2).
+const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+
+/// fsconfig(2) keys and values.
+pub(super) type Data = [(String, Option<String>)];
+
+/// What building the tree takes.
+pub(super) struct Builder<'a> {
+    /// The container.
+    pub(super) order: &'a BuildOrder,
+    /// Its tree; the root mount is attached.
+    pub(super) tree: &'a Tree,
+    /// A tmpfs that no container has a path to.
+    pub(super) scratch: &'a Detached,
+    /// Its user namespace.
+    pub(super) user: BorrowedFd<'a>,
+    /// The host's procfs.
+    pub(super) proc: BorrowedFd<'a>,
+    /// Its init, as the host counts.
+    pub(super) init: i32,
+    /// Mounts that become read-only when the tree is complete: what is mounted or made below them comes first.
+    late: RefCell<Vec<Detached>>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(
+        order: &'a BuildOrder,
+        tree: &'a Tree,
+        scratch: &'a Detached,
+        user: BorrowedFd<'a>,
+        proc: BorrowedFd<'a>,
+        init: i32,
+    ) -> Self {
+        Self { order, tree, scratch, user, proc, init, late: RefCell::default() }
+    }
+
+    /// Makes every mount of the spec, in its order, and a `/dev` of our own where the spec has none: device nodes never
+    /// go to the image's tree.
+    pub(super) fn mounts(&self) -> Result<(), Failure> {
+        let mounts = &self.order.plan.mounts;
+        if !mounts.iter().any(|mount| mount.destination.as_str() == dev::DEV) {
+            self.attach_new(&dev::default_mount()?)?;
+        }
+        for mount in mounts {
+            self.attach_new(mount).map_err(|failure| {
+                Failure::line(format!("mounts[{}] {}: {}", mount.index, mount.destination, failure.line))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn attach_new(&self, mount: &Mount) -> Result<(), Failure> {
+        let (detached, at) = match &mount.kind {
+            MountKind::Proc { data } => (self.procfs(data)?, self.plain_directory(&mount.destination)?),
+            MountKind::Sysfs => {
+                (Detached::filesystem("sysfs", Some("sysfs"), &[], &[])?, self.plain_directory(&mount.destination)?)
+            }
+            MountKind::Mqueue => (
+                Detached::filesystem("mqueue", Some("mqueue"), &[], &[])?,
+                self.tree.mountpoint_dir(&mount.destination)?,
+            ),
+            MountKind::Devpts { data } => (
+                Detached::filesystem("devpts", Some("devpts"), &self.host_ids(data)?, &[])?,
+                self.tree.mountpoint_dir(&mount.destination)?,
+            ),
+            MountKind::Tmpfs { data } => return self.tmpfs(mount, data),
+            MountKind::Cgroup => return super::cgroupfs::mount(self, mount),
+            MountKind::Filesystem { fstype, source, data } => (
+                Detached::filesystem(fstype, source.as_deref(), &self.host_ids(data)?, &[])?,
+                self.tree.mountpoint_dir(&mount.destination)?,
+            ),
+            MountKind::Bind { source, recursive, id_map } => {
+                let (detached, directory) = self.bind(source, *recursive, id_map)?;
+                let at = if directory {
+                    self.tree.mountpoint_dir(&mount.destination)?
+                } else {
+                    self.tree.mountpoint_file(&mount.destination)?
+                };
+                (detached, at)
+            }
+        };
+        let binding = matches!(mount.kind, MountKind::Bind { .. });
+        self.finish(mount, detached, &at, !binding)
+    }
+
+    /// Gives a mount its flags and its propagation, and attaches it; `late` puts its read-only flag off.
+    pub(super) fn finish(&self, mount: &Mount, detached: Detached, at: &Node, late: bool) -> Result<(), Failure> {
+        let mut flags = mount.flags;
+        let late = late && flags.set & RDONLY != 0;
+        if late {
+            flags.set &= !RDONLY;
+        }
+        detached.set_flags(flags, false)?;
+        detached.set_flags(mount.recursive_flags, true)?;
+        if let Some((propagation, recursive)) = mount.propagation {
+            detached.set_propagation(propagation, recursive)?;
+        }
+        detached.attach(at)?;
+        if late {
+            self.late.borrow_mut().push(detached);
+        }
+        Ok(())
+    }
+
+    /// proc and sysfs go to a real directory of the image, never through a symlink of it (CVE-2019-19921,
+    /// CVE-2023-27561: LSM labels and masks would land elsewhere).
+    fn plain_directory(&self, destination: &ContainerPath) -> Result<Node, Failure> {
+        match self.tree.open_nofollow(destination) {
+            Ok(node) if node.file_type()? == FileType::Symlink => {
+                Err(Failure::line("is a symlink in the image where a directory must be"))
+            }
+            _ => Ok(self.tree.mountpoint_dir(destination)?),
+        }
+    }
+
+    fn tmpfs(&self, mount: &Mount, data: &Data) -> Result<(), Failure> {
+        let at = self.tree.mountpoint_dir(&mount.destination)?;
+        let detached = Detached::filesystem("tmpfs", Some("tmpfs"), &self.host_ids(data)?, &[])?;
+        if mount.copy_up {
+            copy_up::copy(at.as_fd(), detached.fd())?;
+        }
+        self.finish(mount, detached, &at, true)
+    }
+
+    fn bind(&self, source: &std::path::Path, recursive: bool, ids: &BindIds) -> Result<(Detached, bool), Failure> {
+        let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Failure::at("open source", source.display()))?;
+        let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let detached = Detached::clone_of(&fd, recursive, &source.display().to_string())?;
+        match ids {
+            BindIds::Container => {
+                let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
+                detached.id_map(fd.as_fd(), ids, recursive)?;
+            }
+            BindIds::Explicit { uid, gid, recursive } => {
+                let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;
+                let ids = MountIds { userns: namespace.as_fd(), own: None };
+                detached.id_map(fd.as_fd(), ids, *recursive)?;
+            }
+        }
+        Ok((detached, directory))
+    }
+
+    /// A procfs of the container's pid namespace, detached.
+    pub(super) fn procfs(&self, data: &Data) -> Result<Detached, Failure> {
+        let pid = namespaces::open_of(self.proc, self.init, NamespaceKind::Pid)?;
+        match Detached::filesystem("proc", Some("proc"), data, &[("pidns", pid.as_fd())]) {
+            // `pidns=` came with Linux 6.17.
+            Err(error) if error.errno() == Some(rustix::io::Errno::INVAL) => {
+                super::procfs::from_inside(pid.as_fd(), data)
+            }
+            made => Ok(made?),
+        }
+    }
+
+    /// Ids in a filesystem's options are the container's; the mounter is the host's root.
+    fn host_ids(&self, data: &Data) -> Result<Vec<(String, Option<String>)>, Failure> {
+        data.iter()
+            .map(|(key, value)| match (key.as_str(), value) {
+                ("uid" | "gid", Some(id)) => id
+                    .parse()
+                    .ok()
+                    .and_then(|id| self.order.id_map.to_host(id))
+                    .map(|host| (key.clone(), Some(host.to_string())))
+                    .ok_or_else(|| Failure::line(format!("{key}={id} is not an id of the container"))),
+                _ => Ok((key.clone(), value.clone())),
+            })
+            .collect()
+    }
+
+    /// The last changes to the tree: read-only and masked paths, then what had to wait for them.
+    pub(super) fn hide_and_protect(&self) -> Result<(), Failure> {
+        for path in &self.order.plan.readonly_paths {
+            if let Some(node) = self.tree.try_open(path)? {
+                let bind = Detached::clone_of(&node, true, node.path())?;
+                bind.set_flags(MountFlags { set: RDONLY, clear: 0 }, true)?;
+                bind.attach(&node)?;
+            }
+        }
+        self.mask()?;
+        for mount in self.late.take() {
+            mount.set_flags(MountFlags { set: RDONLY, clear: 0 }, false)?;
+        }
+        Ok(())
+    }
+
+    /// Covers files with a null device and directories with an empty tmpfs. Both are our own, on a filesystem that no
+    /// container has ever had a path to (CVE-2025-31133: a mask that was bound from the container's `/dev/null`).
+    fn mask(&self) -> Result<(), Failure> {
+        let mut covers = None;
+        for path in &self.order.plan.masked_paths {
+            let Some(node) = self.tree.try_open(path)? else { continue };
+            let covers: &dev::Covers = match &mut covers {
+                Some(covers) => covers,
+                covers @ None => covers.insert(dev::Covers::new(self.scratch)?),
+            };
+            covers.of(node.is_dir()?)?.attach(&node)?;
+        }
+        Ok(())
+    }
+}

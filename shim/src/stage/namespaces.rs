@@ -1,0 +1,181 @@
+//! The namespaces of a container: which are made by the clone, which are joined, and what is set in them from outside.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use policy::namespaces::UserNamespace;
+use policy::plan::NamespaceKind;
+use rustix::fs::{Mode, OFlags};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+
+use super::channel::Channel;
+use super::message::{BuildOrder, Failure};
+
+/// The other side of the build stage's socket pair with init.
+pub(super) struct Peer {
+    /// Init's pid as the host counts; 0 in init itself.
+    pub(super) pid: i32,
+    /// The socket.
+    pub(super) sync: Channel,
+}
+
+/// unshare(2) for a process with one thread.
+pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
+    crate::sys::unshare(flags)
+}
+
+/// The namespaces that clone(2) makes. The mount namespace is not among them (it is init's copy of the finished tree),
+/// nor are those that must be made after something else: the cgroup namespace (its root is the group that its maker is
+/// in) and the time namespace (unshare(2) only).
+pub(super) fn clone_flags(order: &BuildOrder) -> u64 {
+    let user = match order.joins.user {
+        UserNamespace::New => libc::CLONE_NEWUSER,
+        UserNamespace::Lease(_) => 0,
+    };
+    let flags = [
+        (NamespaceKind::Pid, libc::CLONE_NEWPID),
+        (NamespaceKind::Ipc, libc::CLONE_NEWIPC),
+        (NamespaceKind::Uts, libc::CLONE_NEWUTS),
+        (NamespaceKind::Network, libc::CLONE_NEWNET),
+    ]
+    .into_iter()
+    .filter(|(kind, _)| !order.joins.joined.contains(kind))
+    .fold(user, |flags, (_, flag)| flags | flag);
+    flags as u64
+}
+
+/// Joins what the host owns, while we are still the host's root: a network namespace that CNI made.
+pub(super) fn join_host_owned(order: &BuildOrder, joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), Failure> {
+    if !order.joins.network_is_host_owned {
+        return Ok(());
+    }
+    joined.iter().filter(|(kind, _)| *kind == NamespaceKind::Network).try_for_each(|(kind, fd)| join(*kind, fd.as_fd()))
+}
+
+/// Joins a living container's user namespace, and with its rights over them every other namespace that is joined. The
+/// pid namespace is the children's.
+pub(super) fn join_before_user(order: &BuildOrder, joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), Failure> {
+    join_host_owned(order, joined)?;
+    let of = |wanted: bool| joined.iter().filter(move |(kind, _)| (*kind == NamespaceKind::User) == wanted);
+    for (kind, fd) in of(true) {
+        join(*kind, fd.as_fd())?;
+    }
+    of(false)
+        .filter(|(kind, _)| !(order.joins.network_is_host_owned && *kind == NamespaceKind::Network))
+        .try_for_each(|(kind, fd)| join(*kind, fd.as_fd()))
+}
+
+/// setns(2) of one namespace.
+fn join(kind: NamespaceKind, fd: BorrowedFd<'_>) -> Result<(), Failure> {
+    rustix::thread::move_into_link_name_space(fd, Some(link_type(kind)))
+        .map_err(Failure::at("join", format!("the {} namespace", name(kind))))
+}
+
+/// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out.
+pub(super) fn settle(order: &BuildOrder) -> Result<(), Failure> {
+    if !order.joins.joined.contains(&NamespaceKind::Cgroup) {
+        unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))?;
+    }
+    if order.joins.joined.contains(&NamespaceKind::Time) || !host_has(NamespaceKind::Time) {
+        return Ok(());
+    }
+    unshare(UnshareFlags::NEWTIME).map_err(Failure::at("unshare", "the time namespace"))?;
+    // unshare(2) makes it for children only; pid 1 moves in by setns(2), which needs no fork (time_namespaces(7)).
+    let time = rustix::fs::open("/proc/self/ns/time_for_children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Failure::at("open", "the time namespace"))?;
+    join(NamespaceKind::Time, time.as_fd())
+}
+
+/// Whether the kernel has a kind of namespace at all (time: 5.6 and CONFIG_TIME_NS).
+pub(super) fn host_has(kind: NamespaceKind) -> bool {
+    rustix::fs::access(format!("/proc/self/ns/{}", name(kind)), rustix::fs::Access::EXISTS).is_ok()
+}
+
+/// Opens a namespace of a process through a procfs of the host.
+pub(super) fn open_of(proc: BorrowedFd<'_>, pid: i32, kind: NamespaceKind) -> Result<OwnedFd, Failure> {
+    let path = format!("{pid}/ns/{}", name(kind));
+    rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Failure::at("open", format!("/proc/{path}")))
+}
+
+/// Writes a file below a procfs of the host, in one write.
+pub(super) fn write_below(proc: BorrowedFd<'_>, path: &str, value: &str) -> Result<(), Failure> {
+    let at = || Failure::at::<std::io::Error>("write", format!("/proc/{path}"));
+    let file = rustix::fs::openat(proc, path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(std::io::Error::from)
+        .map_err(at())?;
+    std::fs::File::from(file).write_all(value.as_bytes()).map_err(at())
+}
+
+/// What host root sets in the container's namespaces; the caller has joined its network and ipc namespaces, on which
+/// the contents of `/proc/sys` depend.
+pub(super) fn configure(order: &BuildOrder, proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    if !order.joins.joined.contains(&NamespaceKind::Network) {
+        crate::sys::net::loopback_up().map_err(Failure::at("bring up", "lo"))?;
+    }
+    if order.joins.network_is_host_owned {
+        // The container's root has no capability over a network namespace of the host's: what an unprivileged user may
+        // do there is what it can do (ip(7), icmp(7)).
+        write_below(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0")?;
+        write_below(proc, "sys/net/ipv4/ping_group_range", "0 2147483647")?;
+    }
+    for (name, value) in &order.plan.sysctl {
+        let path = format!("sys/{}", sysctl_path(name));
+        write_below(proc, &path, value)
+            .map_err(|failure| Failure::line(format!("linux.sysctl[{name}]: {}", failure.line)))?;
+    }
+    Ok(())
+}
+
+/// The file below `/proc/sys`: dots separate, and a dot within a component is written as a slash (sysctl.d(5)).
+fn sysctl_path(name: &str) -> String {
+    name.chars()
+        .map(|letter| {
+            if letter == '.' {
+                '/'
+            } else if letter == '/' {
+                '.'
+            } else {
+                letter
+            }
+        })
+        .collect()
+}
+
+/// The name below `/proc/PID/ns`.
+pub(super) fn name(kind: NamespaceKind) -> &'static str {
+    match kind {
+        NamespaceKind::User => "user",
+        NamespaceKind::Mount => "mnt",
+        NamespaceKind::Pid => "pid",
+        NamespaceKind::Ipc => "ipc",
+        NamespaceKind::Uts => "uts",
+        NamespaceKind::Network => "net",
+        NamespaceKind::Cgroup => "cgroup",
+        NamespaceKind::Time => "time",
+    }
+}
+
+fn link_type(kind: NamespaceKind) -> LinkNameSpaceType {
+    match kind {
+        NamespaceKind::User => LinkNameSpaceType::User,
+        NamespaceKind::Mount => LinkNameSpaceType::Mount,
+        NamespaceKind::Pid => LinkNameSpaceType::ProcessID,
+        NamespaceKind::Ipc => LinkNameSpaceType::InterProcessCommunication,
+        NamespaceKind::Uts => LinkNameSpaceType::HostNameAndNISDomainName,
+        NamespaceKind::Network => LinkNameSpaceType::Network,
+        NamespaceKind::Cgroup => LinkNameSpaceType::ControlGroup,
+        NamespaceKind::Time => LinkNameSpaceType::Time,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dot_within_a_sysctls_component_is_a_slash_in_its_name() {
+        assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+    }
+}
