@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use userns::mount::{Detached, MountIds};
 use userns::tree::{Node, Tree};
 
@@ -114,6 +114,17 @@ impl<'a> Builder<'a> {
             self.late.borrow_mut().push(detached);
         }
         Ok(())
+    }
+
+    /// The ipc namespace makes its mqueue filesystem itself, when it is cloned: by the host's root, who owns the
+    /// directory until we give it to the container's.
+    fn mqueue(&self) -> Result<Detached, Failure> {
+        let mqueue = Detached::filesystem("mqueue", Some("mqueue"), &[], &[])?;
+        let root = self.order.id_map.host;
+        let (uid, gid) = (Some(Uid::from_raw(root)), Some(Gid::from_raw(root)));
+        rustix::fs::chownat(mqueue.fd(), "", uid, gid, AtFlags::EMPTY_PATH)
+            .map_err(Failure::at("change the owner of", "mqueue"))?;
+        Ok(mqueue)
     }
 
     /// proc and sysfs go to a real directory of the image, never through a symlink of it (CVE-2019-19921,

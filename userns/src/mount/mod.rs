@@ -139,7 +139,7 @@ impl Detached {
 
     /// A detached mount that another process has made and sent.
     pub fn from_fd(fd: OwnedFd, name: &str) -> Self {
-        Self { fd, name: name.to_owned() }
+        Self { fd, name: name.to_owned(), below: Vec::new() }
     }
 
     /// The root of the mount, an `O_PATH` descriptor.
