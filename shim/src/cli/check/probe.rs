@@ -1,0 +1,131 @@
+//! Looking at the host. Nothing is changed; what cannot be read counts as not there.
+
+use std::fs;
+use std::path::Path;
+
+use policy::config::{CONFIG_PATH, Config};
+use policy::idmap::IdMap;
+use rustix::fs::{Mode, OFlags};
+use userns::mount::{Detached, MountIds};
+
+use crate::container::cgroup::Layout;
+
+/// Where engines keep images and writable layers.
+const STORAGE: [&str; 4] =
+    ["/var/lib/containerd", "/var/lib/docker", "/var/lib/containers", "/run/containerd"];
+
+/// Where engines keep what containers share.
+const VOLUMES: [&str; 3] = ["/var/lib/docker/volumes", "/var/lib/nerdctl", "/var/lib/kubelet/pods"];
+
+/// What was found.
+#[derive(Debug, Clone)]
+pub(super) struct Host {
+    pub(super) release: String,
+    pub(super) max_user_namespaces: Option<u64>,
+    pub(super) time_namespace: bool,
+    pub(super) overlay: bool,
+    /// `v1`, `v2` or `hybrid`.
+    pub(super) cgroups: Option<String>,
+    pub(super) seccomp_notify: bool,
+    pub(super) fuse: bool,
+    pub(super) io_uring_disabled: Option<u64>,
+    pub(super) apparmor_restricts_userns: bool,
+    /// Directory, filesystem, and whether it takes an id map.
+    pub(super) storage: Vec<(String, String, bool)>,
+    /// Directory and mode.
+    pub(super) volumes: Vec<(String, u32)>,
+    /// How many ranges the pool has, and how many of them nobody else owns.
+    pub(super) pool: Result<(usize, usize), String>,
+    pub(super) maxkeys: Option<u64>,
+    pub(super) inotify_instances: Option<u64>,
+    pub(super) inotify_watches: Option<u64>,
+}
+
+impl Host {
+    /// Looks at this host.
+    pub(super) fn probe() -> Self {
+        let filesystems = text("/proc/filesystems");
+        let has = |name: &str| filesystems.lines().any(|line| line.split_whitespace().last() == Some(name));
+        let actions = text("/proc/sys/kernel/seccomp/actions_avail");
+        Self {
+            release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
+            max_user_namespaces: Path::new("/proc/self/ns/user")
+                .exists()
+                .then(|| number("/proc/sys/user/max_user_namespaces"))
+                .flatten(),
+            time_namespace: Path::new("/proc/self/ns/time").exists(),
+            overlay: has("overlay"),
+            cgroups: cgroups(),
+            seccomp_notify: actions.split_whitespace().any(|action| action == "user_notif"),
+            fuse: has("fuse") && Path::new("/dev/fuse").exists(),
+            io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
+            apparmor_restricts_userns: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1),
+            storage: STORAGE.iter().filter_map(|path| storage(path)).collect(),
+            volumes: VOLUMES.iter().filter_map(|path| Some(((*path).to_owned(), mode(path)?))).collect(),
+            pool: pool(),
+            maxkeys: number("/proc/sys/kernel/keys/maxkeys"),
+            inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
+            inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
+        }
+    }
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn number(path: &str) -> Option<u64> {
+    text(path).trim().parse().ok()
+}
+
+fn mode(path: &str) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(path).ok().map(|metadata| metadata.mode())
+}
+
+fn cgroups() -> Option<String> {
+    let layout = Layout::detect().ok()?;
+    let name = match (layout.is_unified(), layout.hierarchies.iter().any(|hierarchy| hierarchy.is_v2())) {
+        (true, _) => "v2",
+        (false, true) => "hybrid (v1 controllers, v2 beside them)",
+        (false, false) => "v1",
+    };
+    Some(format!("{name}, driver cgroupfs"))
+}
+
+fn pool() -> Result<(usize, usize), String> {
+    let text = match fs::read_to_string(CONFIG_PATH) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(format!("read {CONFIG_PATH}: {error}")),
+    };
+    let config = Config::parse(&text, CONFIG_PATH).map_err(|refusal| refusal.to_string())?;
+    let pool = userns::lease::read_pool(&config.ranges, Path::new("/etc")).map_err(|error| error.to_string())?;
+    Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
+}
+
+/// Whether the filesystem of a directory takes an id map: a detached clone of its mount is given one.
+fn storage(path: &str) -> Option<(String, String, bool)> {
+    let real = fs::canonicalize(path).ok()?;
+    Some((path.to_owned(), filesystem(&real), mappable(&real).is_ok()))
+}
+
+fn filesystem(path: &Path) -> String {
+    let mounts = userns::mountinfo::read().unwrap_or_default();
+    // The last of the longest mount points that lead to the path is the one on top.
+    let mount = mounts.into_iter().filter(|mount| path.starts_with(&mount.mount_point));
+    let mount = mount.max_by_key(|mount| mount.mount_point.as_os_str().len());
+    mount.map_or_else(|| "unknown".to_owned(), |mount| mount.fstype)
+}
+
+fn mappable(path: &Path) -> userns::Result<()> {
+    let open = |path: &Path| {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| userns::Error::failed("open", path.display(), errno))
+    };
+    let map = IdMap { host: 100_000, size: 65536 };
+    // This process has one thread, as the making of a user namespace needs.
+    let userns = userns::idmap::user_namespace_of(open(Path::new("/proc"))?, map)?;
+    let ids = MountIds { userns: std::os::fd::AsFd::as_fd(&userns), own: None };
+    Detached::bind(open(path)?, false, ids, &path.display().to_string()).map(drop)
+}

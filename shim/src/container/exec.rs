@@ -1,0 +1,141 @@
+//! Further processes in a running container.
+
+use std::sync::Arc;
+
+use policy::plan;
+use policy::spec::{self, load_process, plan_process};
+
+use super::create::{compile, launch_fds};
+use super::error::Error;
+use super::event::Event;
+use super::process::{Phase, Process};
+use super::stdio::{self, Streams};
+use super::{Container, lock};
+use crate::failpoint;
+use crate::stage::message::{ExecOrder, Program};
+
+/// The exit status of an exec whose program cannot be run, as in a shell.
+const NO_PROGRAM: u32 = 127;
+
+/// That of one that failed for another reason, as containerd's own shim has it.
+const NOT_STARTED: u32 = 255;
+
+/// An exec: a process, and what it is to run.
+pub(crate) struct Exec {
+    pub(super) process: Process,
+    plan: plan::Process,
+    seccomp: Option<Program>,
+}
+
+/// What the engine says of an exec.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    /// Its id, unique in the container.
+    pub(crate) id: String,
+    /// The spec's `process`, as JSON.
+    pub(crate) spec: Vec<u8>,
+    /// What its stdio is to be.
+    pub(crate) stdio: stdio::Request,
+}
+
+impl Container {
+    /// Adds an exec, which may be started then.
+    ///
+    /// # Errors
+    /// AlreadyExists, FailedPrecondition when the container has stopped, or a refusal of its spec.
+    pub(crate) async fn add_exec(&self, request: Request) -> Result<(), Error> {
+        self.running("exec in")?;
+        if request.id.is_empty() {
+            return Err(Error::InvalidArgument("an exec needs an id".to_owned()));
+        }
+        if lock(&self.execs).contains_key(&request.id) {
+            return Err(Error::AlreadyExists(format!("id {}", request.id)));
+        }
+        let plan = self.plan_exec(&request)?;
+        let seccomp = compile(plan.seccomp.clone(), &self.id).await?;
+        let process = Process::new(request.id.clone(), Streams::new(request.stdio, self.grounds.names.clone()));
+        let exec = Arc::new(Exec { process, plan, seccomp });
+        let mut execs = lock(&self.execs);
+        if execs.contains_key(&request.id) {
+            return Err(Error::AlreadyExists(format!("id {}", request.id)));
+        }
+        // Under the lock, so that no start of it can be told before.
+        self.shared.events.emit(&self.id, Event::ExecAdded { exec: request.id.clone() });
+        execs.insert(request.id, exec);
+        Ok(())
+    }
+
+    fn plan_exec(&self, request: &Request) -> Result<plan::Process, Error> {
+        let loaded = load_process(&request.spec)?;
+        for note in loaded.unknown.iter().chain(&loaded.ignored) {
+            log::warn!(container = self.id.as_str(), exec = request.id.as_str(); "{note}");
+        }
+        let exec = spec::Exec {
+            map: self.grounds.id_map,
+            init: &self.grounds.process,
+            terminal: request.stdio.terminal,
+        };
+        Ok(plan_process(&loaded.process, &exec)?)
+    }
+
+    /// An exec by its id.
+    pub(super) fn exec(&self, id: &str) -> Result<Arc<Exec>, Error> {
+        let exec = lock(&self.execs).get(id).cloned();
+        exec.ok_or_else(|| Error::NotFound(format!("process does not exist {id}")))
+    }
+
+    /// Refuses what needs a living container.
+    fn running(&self, what: &str) -> Result<(), Error> {
+        match self.init.phase() {
+            Phase::Stopped(_) => {
+                Err(Error::FailedPrecondition(format!("cannot {what} container {}: it is stopped", self.id)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) async fn start_exec(&self, exec: &Arc<Exec>) -> Result<u32, Error> {
+        self.running("exec in")?;
+        exec.process.begin_start()?;
+        failpoint::hit("exec-begun", &self.id);
+        let outcome = self.launch(exec).await;
+        failpoint::hit("exec-done", &self.id);
+        if let Err(error) = &outcome {
+            exec.process.streams.abort().await;
+            exec.process.failed(if matches!(error, Error::Program(_)) { NO_PROGRAM } else { NOT_STARTED });
+        }
+        outcome
+    }
+
+    async fn launch(&self, exec: &Arc<Exec>) -> Result<u32, Error> {
+        let process = &exec.process;
+        let stdio = process.streams.open(self.grounds.stdio_owner(&exec.plan)).await?;
+        let init = crate::sys::signal::open(self.init.pid())
+            .map_err(|_| Error::FailedPrecondition(format!("container {} init process is not running", self.id)))?;
+        let (groups, fds) = launch_fds(&self.grounds.cgroup, stdio, vec![init])?;
+        let order = ExecOrder {
+            id: self.id.clone(),
+            process: exec.plan.clone(),
+            id_map: self.grounds.id_map,
+            seccomp: exec.seccomp.clone(),
+            no_new_keyring: self.grounds.no_new_keyring,
+            groups,
+        };
+        let executed = self.shared.launcher.exec(&order, fds, |pid| process.exists_as(pid)).await?;
+        for note in &executed.notes {
+            log::warn!(container = self.id.as_str(), exec = process.id.as_str(); "{note}");
+        }
+        let watched = executed.pidfd.try_clone().map_err(|error| Error::Failed(format!("watch an exec: {error}")));
+        process.exists(executed.pid, executed.pidfd);
+        let attached = match executed.terminal {
+            Some(master) => process.streams.attach(master).await,
+            None => Ok(()),
+        };
+        let pid = process.pid();
+        process.started(&self.shared.events, &self.id, Event::ExecStarted { exec: process.id.clone(), pid });
+        let watched = watched?;
+        let (exec, shared, id) = (exec.clone(), self.shared.clone(), self.id.clone());
+        tokio::spawn(async move { exec.process.watch(watched, &shared.events, &id, async {}).await });
+        attached.map(|()| pid)
+    }
+}

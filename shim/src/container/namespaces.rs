@@ -1,0 +1,168 @@
+//! What is known of the namespaces that a spec wants to join: the facts on which policy decides.
+//!
+//! Each path is opened once, and what is found out and what is joined later is that descriptor, never the path again.
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use policy::Refusal;
+use policy::namespaces::{Fact, Joins, Owner, UserNamespace, decide};
+use policy::plan::{NamespaceKind, NamespaceWish};
+use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
+use userns::lease::{Leases, UsernsId};
+
+use super::error::Error;
+use crate::sys::namespace;
+
+/// statfs(2) `NSFS_MAGIC`.
+const NSFS_MAGIC: u64 = 0x6e73_6673;
+
+/// A namespace, as fstat(2) of its file shows it. It means something only while a descriptor or a process keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+/// What a container joins, and the descriptors by which.
+pub(super) struct Joined {
+    /// The decision. Where a user namespace is joined, its kind is the first of `joined`.
+    pub(super) joins: Joins,
+    /// One for each of `joins.joined`.
+    pub(super) fds: Vec<OwnedFd>,
+    /// The network namespace that the host owns (CNI's), if that is joined.
+    pub(super) network: Option<Identity>,
+}
+
+impl Joined {
+    /// The user namespace that is joined.
+    pub(super) fn user(&self) -> Option<BorrowedFd<'_>> {
+        match self.joins.joined.first() {
+            Some(NamespaceKind::User) => self.fds.first().map(AsFd::as_fd),
+            _ => None,
+        }
+    }
+}
+
+/// A path that was opened, and what is known of it.
+struct Look {
+    fact: Fact,
+    fd: OwnedFd,
+    identity: Identity,
+    /// Whose user namespace owns it, if that is a container's.
+    user: Option<OwnedFd>,
+}
+
+/// Opens and judges the paths of `wishes`. `networks` are the networks of this pod's containers that the host owns.
+///
+/// # Errors
+/// A refusal that names the kind and the path.
+pub(super) fn join(wishes: &[NamespaceWish], leases: &Leases, networks: &[Identity]) -> Result<Joined, Error> {
+    let mut looks = Vec::new();
+    for wish in wishes {
+        if let Some(path) = &wish.path {
+            looks.push(look(wish.kind, path, leases, networks)?);
+        }
+    }
+    let facts: Vec<Fact> = looks.iter().map(|look| look.fact.clone()).collect();
+    let mut joins = decide(wishes, &facts)?;
+    let network = looks.iter().find(|look| look.fact.kind == NamespaceKind::Network && joins.network_is_host_owned);
+    let network = network.map(|look| look.identity);
+    let mut fds = Vec::new();
+    if joins.user != UserNamespace::New {
+        let user = looks.iter_mut().find_map(|look| look.user.take());
+        fds.push(user.ok_or_else(|| Error::Failed("the user namespace to join was not found".to_owned()))?);
+    }
+    for kind in &joins.joined {
+        if let Some(at) = looks.iter().position(|look| look.fact.kind == *kind) {
+            fds.push(looks.swap_remove(at).fd);
+        }
+    }
+    if joins.user != UserNamespace::New {
+        joins.joined.insert(0, NamespaceKind::User);
+    }
+    Ok(Joined { joins, fds, network })
+}
+
+fn look(kind: NamespaceKind, path: &Path, leases: &Leases, networks: &[Identity]) -> Result<Look, Error> {
+    let refuse = |reason: String| Refusal::new("linux.namespaces", format!("the {kind} namespace {path:?} {reason}"));
+    let unreadable = |errno: rustix::io::Errno| refuse(format!("cannot be opened: {errno}"));
+    // Non-blocking: the path may name a fifo.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let fd = openat(CWD, path, flags, Mode::empty()).map_err(unreadable)?;
+    if fstatfs(&fd).map_err(unreadable)?.f_type as u64 != NSFS_MAGIC {
+        return Err(refuse("is no namespace".to_owned()).into());
+    }
+    let identity = identity(fd.as_fd()).map_err(unreadable)?;
+    let failed = |what: &str, error: std::io::Error| refuse(format!("cannot be judged: {what}: {error}"));
+    let own = |kind| own(kind).map_err(|error| failed("our own", error));
+    let is_host = identity == own(kind)?;
+    let (owner, user) = match kind {
+        NamespaceKind::User => (identity, fd.try_clone().map_err(|error| failed("its descriptor", error))?),
+        _ => match namespace::owner(fd.as_fd()) {
+            Ok(user) => (self::identity(user.as_fd()).map_err(unreadable)?, user),
+            Err(error) => return Err(failed("its owner", error).into()),
+        },
+    };
+    let owner = match owner {
+        owner if owner == own(NamespaceKind::User)? => Owner::Host,
+        owner => container(owner, leases)?,
+    };
+    let user = matches!(owner, Owner::Lease(_)).then_some(user);
+    let under_netns_dir = fs::canonicalize(path).is_ok_and(|path| path.starts_with("/run/netns"));
+    let is_pod_network = kind == NamespaceKind::Network && networks.contains(&identity);
+    let fact = Fact { kind, path: path.to_owned(), is_host, owner, under_netns_dir, is_pod_network };
+    Ok(Look { fact, fd, identity, user })
+}
+
+/// Whether a user namespace, of which a descriptor is open, is that of a living container of ours.
+fn container(id: Identity, leases: &Leases) -> Result<Owner, Error> {
+    let living = leases.find_by_userns(UsernsId { dev: id.device, ino: id.inode });
+    let living = living.map_err(|error| Error::Failed(error.to_string()))?;
+    Ok(if living.is_empty() { Owner::Other } else { Owner::Lease(format!("{}:{}", id.device, id.inode)) })
+}
+
+fn identity(fd: BorrowedFd<'_>) -> rustix::io::Result<Identity> {
+    let stat = fstat(fd)?;
+    Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
+}
+
+/// The shim's own namespace of a kind: the host's.
+fn own(kind: NamespaceKind) -> std::io::Result<Identity> {
+    let name = match kind {
+        NamespaceKind::Mount => "mnt".to_owned(),
+        NamespaceKind::Network => "net".to_owned(),
+        kind => kind.to_string(),
+    };
+    let stat = rustix::fs::stat(format!("/proc/self/ns/{name}"))?;
+    Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn joined(kind: NamespaceKind, path: &Path) -> Result<Joins, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let leases = Leases::open(dir.path().join("ranges")).unwrap();
+        let wish = NamespaceWish { kind, path: Some(path.to_owned()), named: true };
+        join(&[wish], &leases, &[]).map(|joined| joined.joins).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_hosts_own_namespaces_are_recognised_by_what_they_are() {
+        for (kind, name) in [(NamespaceKind::Ipc, "ipc"), (NamespaceKind::Network, "net"), (NamespaceKind::User, "user")] {
+            let error = joined(kind, Path::new(&format!("/proc/self/ns/{name}"))).unwrap_err();
+            assert!(error.contains("with the host"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused_by_its_path() {
+        let error = joined(NamespaceKind::Ipc, Path::new("/proc/self/stat")).unwrap_err();
+        assert_eq!(error, "linux.namespaces: the ipc namespace \"/proc/self/stat\" is no namespace");
+        let error = joined(NamespaceKind::Ipc, Path::new("/proc/self/ns/none")).unwrap_err();
+        assert!(error.contains("cannot be opened"), "{error}");
+    }
+}

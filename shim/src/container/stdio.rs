@@ -1,0 +1,312 @@
+//! A process's standard input and output: pipes or a terminal on its side, what the engine named on the other.
+//!
+//! The engine names each stream by a URI: a fifo (a bare path, or `fifo://`), a file to append to (`file://`), a logging
+//! program (`binary://`), or nothing (`/dev/null`). The copying itself is containerd-shim's [`IoTasks`] and [`Pty`]; it
+//! runs on the reactor and holds no thread.
+//!
+//! * The shim holds both ends of every fifo, so an engine that detaches, restarts or attaches again is neither an
+//!   end of input nor a broken pipe. Input ends when CloseIO lets go and the engine's writer is gone.
+//! * Pipes belong to the process's own user, so that it may open `/dev/stdout` again.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use containerd_shim::asynchronous::io::{IoTasks, Pty};
+use rustix::fs::{Gid, Uid, fchown};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::unix::pipe;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use super::error::Error;
+use super::logging::{Logger, Names};
+
+/// How long a deleted process's output may take to be delivered (a grandchild may hold it open for ever).
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What the engine asked a process's stdio to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Request {
+    /// A fifo; empty for none.
+    pub(crate) stdin: String,
+    /// A URI; empty for none.
+    pub(crate) stdout: String,
+    /// A URI; empty for none, and always with a terminal.
+    pub(crate) stderr: String,
+    /// Whether the process has a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// Where an output goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Sink<'a> {
+    Null,
+    Fifo(&'a str),
+    File(&'a str),
+    Binary(&'a str),
+}
+
+impl<'a> Sink<'a> {
+    fn parse(uri: &'a str) -> Result<Self, Error> {
+        match uri.split_once("://") {
+            None if uri.is_empty() => Ok(Self::Null),
+            None => Ok(Self::Fifo(uri)),
+            Some(("fifo", path)) => Ok(Self::Fifo(path)),
+            Some(("file", path)) => Ok(Self::File(path)),
+            Some(("binary", _)) => Ok(Self::Binary(uri)),
+            Some((scheme, _)) => {
+                Err(Error::InvalidArgument(format!("stdio scheme {scheme} of {uri} is not known to this runtime")))
+            }
+        }
+    }
+}
+
+/// The stdio of one process, from its creation to its deletion.
+pub(crate) struct Streams {
+    request: Request,
+    names: Names,
+    tasks: IoTasks,
+    /// How many outputs are still copied.
+    outputs: watch::Sender<usize>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Copies that are not `tasks`' own.
+    copies: Vec<AbortHandle>,
+    logger: Option<Logger>,
+    terminal: Option<Pty>,
+    /// The size that was asked for before there was a terminal: columns and rows.
+    size: Option<(u16, u16)>,
+}
+
+impl Streams {
+    /// Nothing is opened yet.
+    pub(crate) fn new(request: Request, names: Names) -> Self {
+        let outputs = watch::Sender::new(0);
+        Self { request, names, tasks: IoTasks::default(), outputs, state: Mutex::default() }
+    }
+
+    /// What the engine asked for.
+    pub(crate) fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Opens the streams and begins to copy. Returns the process's own stdin, stdout and stderr; nothing for a
+    /// terminal, whose master comes later ([`Streams::attach`]). `owner` is the host's uid and gid of the process.
+    ///
+    /// # Errors
+    /// When a stream cannot be opened; what was opened is let go of when `self` is shut down.
+    pub(crate) async fn open(&self, owner: (u32, u32)) -> Result<Vec<OwnedFd>, Error> {
+        if self.request.terminal {
+            return Ok(Vec::new());
+        }
+        let stdin = self.open_stdin(owner)?;
+        let (stdout, stderr) = (&self.request.stdout, &self.request.stderr);
+        if let Sink::Binary(uri) = Sink::parse(stdout)? {
+            let (out, err) = (owned_pipe(owner)?, owned_pipe(owner)?);
+            self.state().logger = Some(Logger::start(uri, &self.names, out.0, err.0).await?);
+            return Ok(vec![stdin, out.1, err.1]);
+        }
+        Ok(vec![stdin, self.open_output(stdout, owner)?, self.open_output(stderr, owner)?])
+    }
+
+    fn open_stdin(&self, owner: (u32, u32)) -> Result<OwnedFd, Error> {
+        let path = match Sink::parse(&self.request.stdin)? {
+            Sink::Fifo(path) => path,
+            _ => return null(),
+        };
+        let (theirs, ours) = owned_pipe(owner)?;
+        let to = pipe::Sender::from_owned_fd(ours).map_err(opening("stdin", path))?;
+        self.tasks.copy_from_fifo(path, to).map_err(opening("stdin", path))?;
+        Ok(theirs)
+    }
+
+    fn open_output(&self, uri: &str, owner: (u32, u32)) -> Result<OwnedFd, Error> {
+        let sink = Sink::parse(uri)?;
+        if sink == Sink::Null {
+            return null();
+        }
+        let (ours, theirs) = owned_pipe(owner)?;
+        let from = pipe::Receiver::from_owned_fd(ours).map_err(opening("output", uri))?;
+        self.copy_output(from, &sink)?;
+        Ok(theirs)
+    }
+
+    fn copy_output(&self, from: impl AsyncRead + Send + Unpin + 'static, sink: &Sink<'_>) -> Result<(), Error> {
+        let from = Counted::new(from, &self.outputs);
+        match sink {
+            Sink::Null => self.copy(from, tokio::io::sink()),
+            Sink::Fifo(path) => self.tasks.copy_to_fifo(from, path).map_err(opening("output", path))?,
+            Sink::File(path) => self.copy(from, append(path).map_err(opening("output", path))?),
+            Sink::Binary(uri) => {
+                return Err(Error::InvalidArgument(format!("stdio {uri}: stderr has a logging program, stdout has none")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies on a task of its own until the end of `from`.
+    fn copy(
+        &self,
+        mut from: impl AsyncRead + Send + Unpin + 'static,
+        mut to: impl AsyncWrite + Send + Unpin + 'static,
+    ) {
+        let task = tokio::spawn(async move {
+            if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
+                // A terminal that hangs up, or a logging program that is gone, is how a copy may end.
+                log::debug!("an output's copy ended: {error}");
+            }
+            let _ = tokio::io::AsyncWriteExt::flush(&mut to).await;
+            drop(from);
+        });
+        self.state().copies.push(task.abort_handle());
+    }
+
+    /// Begins to copy to and from a terminal, and gives it the size that was asked for before it was there.
+    ///
+    /// # Errors
+    /// When a stream cannot be opened.
+    pub(crate) async fn attach(&self, master: OwnedFd) -> Result<(), Error> {
+        let terminal = Pty::new(File::from(master)).map_err(opening("terminal", "master"))?;
+        match Sink::parse(&self.request.stdout)? {
+            Sink::Binary(uri) => {
+                let ((out, copied), (err, _)) = (plain_pipe()?, plain_pipe()?);
+                let logger = Logger::start(uri, &self.names, out, err).await?;
+                self.state().logger = Some(logger);
+                let to = pipe::Sender::from_owned_fd(copied).map_err(opening("output", uri))?;
+                self.copy(Counted::new(terminal.clone(), &self.outputs), to);
+            }
+            sink => self.copy_output(terminal.clone(), &sink)?,
+        }
+        if let Sink::Fifo(path) = Sink::parse(&self.request.stdin)? {
+            self.tasks.copy_from_fifo(path, terminal.clone()).map_err(opening("stdin", path))?;
+        }
+        let mut state = self.state();
+        if let Some(size) = state.size {
+            resize(&terminal, size)?;
+        }
+        state.terminal = Some(terminal);
+        Ok(())
+    }
+
+    /// Sets the terminal's size, now or when it comes. Without a terminal nothing happens, as in containerd's shim.
+    ///
+    /// # Errors
+    /// What the kernel answers.
+    pub(crate) fn resize(&self, columns: u16, rows: u16) -> Result<(), Error> {
+        let mut state = self.state();
+        state.size = Some((columns, rows));
+        state.terminal.as_ref().map_or(Ok(()), |terminal| resize(terminal, (columns, rows)))
+    }
+
+    /// Lets go of stdin: the process sees its end once the engine's writer is gone too.
+    pub(crate) fn close_stdin(&self) {
+        self.tasks.close_input();
+    }
+
+    /// Waits until every output has reached its end, at most so long.
+    pub(crate) async fn drained(&self, patience: Duration) -> bool {
+        let mut outputs = self.outputs.subscribe();
+        tokio::time::timeout(patience, outputs.wait_for(|open| *open == 0)).await.is_ok()
+    }
+
+    /// Delivers what is still on its way, for ten seconds at most, then lets go of everything.
+    pub(crate) async fn shutdown(&self) {
+        if !self.drained(DRAIN).await {
+            log::warn!(container = self.names.container.as_str(); "output is still held open after {DRAIN:?}: it is cut");
+        }
+        self.abort().await;
+    }
+
+    /// Lets go of everything at once: a process that never ran has no output.
+    pub(crate) async fn abort(&self) {
+        self.tasks.abort().await;
+        let (copies, logger) = {
+            let mut state = self.state();
+            state.terminal = None;
+            (std::mem::take(&mut state.copies), state.logger.take())
+        };
+        copies.iter().for_each(AbortHandle::abort);
+        if let Some(logger) = logger {
+            logger.end(DRAIN).await;
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A reader whose end of life counts: the copy that owns it is done.
+struct Counted<R> {
+    reader: R,
+    open: watch::Sender<usize>,
+}
+
+impl<R> Counted<R> {
+    fn new(reader: R, open: &watch::Sender<usize>) -> Self {
+        open.send_modify(|open| *open += 1);
+        Self { reader, open: open.clone() }
+    }
+}
+
+impl<R> Drop for Counted<R> {
+    fn drop(&mut self) {
+        self.open.send_modify(|open| *open -= 1);
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.reader).poll_read(cx, buf)
+    }
+}
+
+fn plain_pipe() -> Result<(OwnedFd, OwnedFd), Error> {
+    pipe_with(PipeFlags::CLOEXEC).map_err(|error| Error::Failed(format!("make a pipe for stdio: {error}")))
+}
+
+/// A pipe, reading end first, that belongs to the process's user.
+fn owned_pipe((uid, gid): (u32, u32)) -> Result<(OwnedFd, OwnedFd), Error> {
+    let (reader, writer) = plain_pipe()?;
+    fchown(&reader, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))
+        .map_err(|error| Error::Failed(format!("give a stdio pipe to uid {uid}, gid {gid}: {error}")))?;
+    Ok((reader, writer))
+}
+
+fn null() -> Result<OwnedFd, Error> {
+    let file = File::options().read(true).write(true).open("/dev/null").map_err(opening("stdio", "/dev/null"))?;
+    Ok(file.into())
+}
+
+/// A file that is appended to, made together with its directories where it is missing.
+fn append(path: &str) -> io::Result<tokio::fs::File> {
+    if let Some(parent) = Path::new(path).parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    Ok(tokio::fs::File::from_std(File::options().append(true).create(true).open(path)?))
+}
+
+fn resize(terminal: &Pty, (columns, rows): (u16, u16)) -> Result<(), Error> {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).map_err(|error| Error::Failed(format!("set the terminal's size: {error}")))
+}
+
+fn opening<E: std::fmt::Display>(what: &str, path: &str) -> impl FnOnce(E) -> Error {
+    let place = format!("open {what} {path}");
+    move |error| Error::Failed(format!("{place}: {error}"))
+}
+
+#[cfg(test)]
+#[path = "stdio_tests.rs"]
+mod tests;

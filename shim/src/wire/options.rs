@@ -1,0 +1,162 @@
+//! The runtime's options, in every form in which engines send them.
+//!
+//! * nothing: Docker, `ctr` and nerdctl without options;
+//! * `runtimeoptions.v1.Options`: what CRI and dockerd send for a runtime that is not runc's;
+//! * `containerd.runc.v1.Options`: what CRI sends where `runtime_type` is runc's and `runtime_path` is ours, and
+//!   nerdctl's `--runtime` defaults.
+//!
+//! A field is honoured, refused by its name, or (where it speaks of the runc binary, which we do not use) logged.
+
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::protobuf::{CodedInputStream, Message};
+use containerd_shim_protos::shim::oci::Options as RuncOptions;
+
+use crate::container::options::Options;
+
+/// Options and what of them was passed over, for the log.
+pub(crate) type Decoded = (Options, Vec<String>);
+
+/// `runtimeoptions.v1.Options` of containerd's API; containerd-shim-protos does not have it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct RuntimeOptions {
+    /// Field 1: the type of `config_body`, or of what `config_path` names.
+    type_url: String,
+    /// Field 2: a file with the runtime's configuration.
+    config_path: String,
+    /// Field 3: the configuration itself; CRI hands over its table as TOML.
+    config_body: Vec<u8>,
+}
+
+/// Reads the options of a request.
+///
+/// # Errors
+/// One line, when the options are of an unknown type, cannot be decoded, or ask for what is not implemented.
+pub(crate) fn decode(options: Option<&Any>) -> Result<Decoded, String> {
+    let Some(any) = options.filter(|any| !any.type_url.is_empty() || !any.value.is_empty()) else {
+        return Ok((Options::default(), Vec::new()));
+    };
+    let name = any.type_url.rsplit('/').next().unwrap_or_default();
+    let undecodable = |error| format!("runtime options of type {name} cannot be decoded: {error}");
+    match name.strip_prefix("io.").unwrap_or(name) {
+        "runtimeoptions.v1.Options" | "containerd.runtimeoptions.v1.Options" => {
+            of_runtime(RuntimeOptions::parse(&any.value).map_err(undecodable)?)
+        }
+        "containerd.runc.v1.Options" => {
+            of_runc(RuncOptions::parse_from_bytes(&any.value).map_err(undecodable)?)
+        }
+        _ => Err(format!("runtime options of type {name} are not known to this runtime")),
+    }
+}
+
+fn of_runtime(options: RuntimeOptions) -> Result<Decoded, String> {
+    if !options.config_path.is_empty() {
+        return Err(format!("runtime option ConfigPath ({}) is not implemented yet", options.config_path));
+    }
+    if options.config_body.iter().any(|byte| !byte.is_ascii_whitespace()) {
+        return Err("runtime option ConfigBody (options of a runtime in containerd's configuration) is not \
+                    implemented yet"
+            .to_owned());
+    }
+    Ok((Options::default(), Vec::new()))
+}
+
+fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
+    for (asked, name) in [
+        (options.systemd_cgroup, "SystemdCgroup"),
+        (options.no_pivot_root, "NoPivotRoot"),
+        (!options.criu_image_path.is_empty(), "CriuImagePath"),
+        (!options.criu_work_path.is_empty(), "CriuWorkPath"),
+    ] {
+        if asked {
+            return Err(format!("runtime option {name} is not implemented yet"));
+        }
+    }
+    let mut passed_over = Vec::new();
+    for (value, name) in [
+        (&options.binary_name, "BinaryName"),
+        (&options.root, "Root"),
+        (&options.shim_cgroup, "ShimCgroup"),
+        (&options.task_api_address, "TaskApiAddress"),
+    ] {
+        if !value.is_empty() {
+            passed_over.push(format!("runtime option {name} ({value}) is passed over: no runc is used"));
+        }
+    }
+    let honoured = Options {
+        no_new_keyring: options.no_new_keyring,
+        stdio_owner: (options.io_uid != 0 || options.io_gid != 0).then_some((options.io_uid, options.io_gid)),
+    };
+    Ok((honoured, passed_over))
+}
+
+impl RuntimeOptions {
+    fn parse(bytes: &[u8]) -> Result<Self, containerd_shim_protos::protobuf::Error> {
+        let mut options = Self::default();
+        let mut input = CodedInputStream::from_bytes(bytes);
+        while let Some(tag) = input.read_raw_tag_or_eof()? {
+            // Protocol buffers' encoding: the field's number, then three bits of wire type (2: length-delimited).
+            match tag {
+                10 => options.type_url = input.read_string()?,
+                18 => options.config_path = input.read_string()?,
+                26 => options.config_body = input.read_bytes()?,
+                _ => containerd_shim_protos::protobuf::rt::skip_field_for_tag(tag, &mut input)?,
+            }
+        }
+        Ok(options)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn any(type_url: &str, value: Vec<u8>) -> Any {
+        Any { type_url: type_url.into(), value, ..Default::default() }
+    }
+
+    fn runc(options: &RuncOptions) -> Result<Decoded, String> {
+        decode(Some(&any("containerd.runc.v1.Options", options.write_to_bytes().unwrap())))
+    }
+
+    fn field(number: u8, value: &str) -> Vec<u8> {
+        let mut bytes = vec![number << 3 | 2, u8::try_from(value.len()).unwrap()];
+        bytes.extend_from_slice(value.as_bytes());
+        bytes
+    }
+
+    #[test]
+    fn no_options_are_the_defaults() {
+        assert_eq!(decode(None).unwrap().0, Options::default());
+        assert_eq!(decode(Some(&Any::default())).unwrap().0, Options::default());
+    }
+
+    #[test]
+    fn runtime_options_without_a_configuration_are_the_defaults() {
+        for name in ["runtimeoptions.v1.Options", "types.containerd.io/io.containerd.runtimeoptions.v1.Options"] {
+            let mut bytes = field(1, "io.containerd.eci.v1.Options");
+            bytes.extend(field(9, "a field of tomorrow"));
+            assert_eq!(decode(Some(&any(name, bytes))).unwrap().0, Options::default());
+        }
+        let refused = |bytes| decode(Some(&any("runtimeoptions.v1.Options", bytes))).unwrap_err();
+        assert!(refused(field(2, "/etc/eci/config.toml")).contains("ConfigPath (/etc/eci/config.toml)"));
+        assert!(refused(field(3, "a = 1")).contains("ConfigBody"));
+        assert!(refused(vec![26, 200]).contains("cannot be decoded"));
+    }
+
+    #[test]
+    fn runcs_options_are_honoured_refused_or_logged() {
+        let asked = RuncOptions { no_new_keyring: true, io_uid: 5, binary_name: "runc".into(), ..Default::default() };
+        let (options, notes) = runc(&asked).unwrap();
+        assert!(options.no_new_keyring && options.stdio_owner == Some((5, 0)));
+        assert!(notes.len() == 1 && notes[0].contains("BinaryName (runc)"));
+        let error = runc(&RuncOptions { systemd_cgroup: true, ..Default::default() }).unwrap_err();
+        assert_eq!(error, "runtime option SystemdCgroup is not implemented yet");
+        assert!(runc(&RuncOptions { no_pivot_root: true, ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn an_unknown_type_is_refused_by_name() {
+        let error = decode(Some(&any("example.com/runhcs.Options", vec![]))).unwrap_err();
+        assert_eq!(error, "runtime options of type runhcs.Options are not known to this runtime");
+    }
+}
