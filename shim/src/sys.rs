@@ -11,8 +11,10 @@ use tokio::io::unix::AsyncFd;
 
 pub(crate) mod bpf;
 pub(crate) mod clone;
+pub(crate) mod namespace;
 pub(crate) mod net;
 pub(crate) mod process;
+pub(crate) mod signal;
 
 /// unshare(2) for a process with one thread: namespaces are a thread's.
 pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> rustix::io::Result<()> {
@@ -24,5 +26,5 @@ pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> rustix::io::Result
 /// Has the runtime tell when a descriptor is ready. For readers only: nothing here is ever written without a look first.
 pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: the AsyncFd owns the descriptor, which therefore stays open and the same while it is registered.
-    unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)
+    Ok(unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)?)
 }
