@@ -1,7 +1,9 @@
 //! `containerd-shim-eci-v2` runs containers for containerd: one binary that is the shim, its stages and a tool for people.
 //!
-//! * [`wire`]: what containerd says and is told. * [`container`]: the container's life. * [`stage`]: the single-threaded
-//! processes that make a container and what runs in it. * [`cli`]: the verbs for people.
+//! * [`wire`]: what containerd says and is told.
+//! * [`container`]: the container's life.
+//! * [`stage`]: the single-threaded processes that make a container and what runs in it.
+//! * [`cli`]: the verbs for people.
 //!
 //! Invariant: which of these a process is, is decided here, by its arguments and before it has a second thread.
 

@@ -79,7 +79,13 @@ fn kernel(host: &Host) -> Vec<Finding> {
     let release = host.release.as_str();
     let at_least = |version| version_of(release) >= version;
     vec![
-        finding("kernel", release.to_owned(), at_least((5, 19)), Missing, "5.19 shows the layers of an image through an id map"),
+        finding(
+            "kernel",
+            release.to_owned(),
+            at_least((5, 19)),
+            Missing,
+            "5.19 shows the layers of an image through an id map",
+        ),
         finding(
             "user namespaces",
             host.max_user_namespaces.map_or("none".to_owned(), |max| format!("at most {max}")),

@@ -368,11 +368,7 @@ pub(super) fn launch_fds(
     namespaces: Vec<OwnedFd>,
 ) -> Result<(Groups, OrderFds), Error> {
     let entry = cgroup.entry().map_err(of_cgroup)?;
-    let told = Groups {
-        procs: entry.procs.len(),
-        directory: entry.directory.is_some(),
-        hierarchies: Vec::new(),
-    };
+    let told = Groups { procs: entry.procs.len(), directory: entry.directory.is_some(), hierarchies: Vec::new() };
     let groups = entry.procs.into_iter().chain(entry.directory).collect();
     Ok((told, OrderFds { stdio, groups, namespaces }))
 }

@@ -70,11 +70,8 @@ impl Container {
         for note in loaded.unknown.iter().chain(&loaded.ignored) {
             log::warn!(container = self.id.as_str(), exec = request.id.as_str(); "{note}");
         }
-        let exec = spec::Exec {
-            map: self.grounds.id_map,
-            init: &self.grounds.process,
-            terminal: request.stdio.terminal,
-        };
+        let exec =
+            spec::Exec { map: self.grounds.id_map, init: &self.grounds.process, terminal: request.stdio.terminal };
         Ok(plan_process(&loaded.process, &exec)?)
     }
 

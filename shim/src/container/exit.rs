@@ -9,8 +9,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::SystemTime;
 
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// The status of a process whose real one nobody can know: as if killed by SIGKILL, what containerd says of the
 /// containers of a dead shim.
@@ -44,7 +42,7 @@ pub(crate) async fn of(pidfd: OwnedFd) -> Exit {
 }
 
 async fn reap(pidfd: OwnedFd) -> io::Result<u32> {
-    let pidfd = AsyncFd::with_interest(pidfd, Interest::READABLE)?;
+    let pidfd = crate::sys::watch(pidfd)?;
     loop {
         let mut ready = pidfd.readable().await?;
         // pidfd_open(2): readable means that the process has terminated; NOHANG is for the promise never to block.
@@ -77,7 +75,8 @@ mod tests {
 
     #[tokio::test]
     async fn statuses_and_signals_are_told_apart_as_in_a_shell() {
-        for (script, expected) in [("exit 0", 0), ("exit 42", 42), ("exit 255", 255), ("kill -9 $$", 137), ("kill $$", 143)]
+        for (script, expected) in
+            [("exit 0", 0), ("exit 42", 42), ("exit 255", 255), ("kill -9 $$", 137), ("kill $$", 143)]
         {
             let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
             assert_eq!(exit_of(child).await, expected, "{script}");

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
@@ -74,7 +74,7 @@ impl Logger {
             .stderr(theirs)
             .spawn()
             .map_err(|error| failed(error.to_string()))?;
-        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).and_then(|fd| Ok((fd.try_clone(), fd)));
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).map(|fd| (fd.try_clone(), fd));
         let (waited, pidfd) = pidfd.map_err(|error| failed(error.to_string()))?;
         let ended = tokio::spawn(exit::of(waited.map_err(|error| failed(error.to_string()))?));
         let logger = Self { pidfd, ended };
@@ -141,7 +141,8 @@ fn decoded(text: &str, query: bool) -> Result<String, String> {
     while let Some(byte) = rest.next() {
         match byte {
             b'%' => {
-                let digits = [rest.next(), rest.next()].map(|digit| digit.and_then(|byte| char::from(byte).to_digit(16)));
+                let digits =
+                    [rest.next(), rest.next()].map(|digit| digit.and_then(|byte| char::from(byte).to_digit(16)));
                 let [Some(high), Some(low)] = digits else { return Err(format!("{text:?} has a broken %-sequence")) };
                 bytes.push((high * 16 + low) as u8);
             }
@@ -179,7 +180,9 @@ fn place() -> std::io::Result<File> {
     // Every descriptor above 2 but this one was closed by execve, and this one must not take a place.
     let null = fcntl_dupfd_cloexec(&null, 10)?;
     let mut placed = Vec::new();
-    for (standard, place) in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().zip(PLACES) {
+    for (standard, place) in
+        [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().zip(PLACES)
+    {
         let fd = fcntl_dupfd_cloexec(standard, place)?;
         if fd.as_raw_fd() != place {
             return Err(std::io::Error::other(format!("descriptor {place} is taken")));
@@ -202,7 +205,8 @@ mod tests {
 
     #[test]
     fn a_query_becomes_arguments_in_its_own_order() {
-        let (program, args) = parse("binary:///usr/bin/nerdctl?_NERDCTL_INTERNAL_LOGGING=%2Fvar%2Flib&flag&b=x+y").unwrap();
+        let (program, args) =
+            parse("binary:///usr/bin/nerdctl?_NERDCTL_INTERNAL_LOGGING=%2Fvar%2Flib&flag&b=x+y").unwrap();
         assert_eq!(program, "/usr/bin/nerdctl");
         assert_eq!(args, ["_NERDCTL_INTERNAL_LOGGING", "/var/lib", "flag", "b", "x y"]);
         assert_eq!(parse("binary:///a%20b").unwrap(), ("/a b".to_owned(), vec![]));

@@ -209,7 +209,8 @@ impl Container {
     fn signal_others(&self, signal: u32) -> Result<(), Error> {
         let others = |pid: &u32| *pid != self.init.pid();
         let before: Vec<u32> = self.pids()?.into_iter().filter(others).collect();
-        let opened: Vec<_> = before.into_iter().filter_map(|pid| Some((pid, crate::sys::signal::open(pid).ok()?))).collect();
+        let opened: Vec<_> =
+            before.into_iter().filter_map(|pid| Some((pid, crate::sys::signal::open(pid).ok()?))).collect();
         let still = self.pids()?;
         for (pid, pidfd) in opened {
             if still.contains(&pid) {
@@ -230,7 +231,11 @@ impl Container {
 
     /// The execs that run, by pid.
     pub(crate) fn exec_pids(&self) -> HashMap<u32, String> {
-        lock(&self.execs).iter().map(|(id, exec)| (exec.process.pid(), id.clone())).filter(|(pid, _)| *pid != 0).collect()
+        lock(&self.execs)
+            .iter()
+            .map(|(id, exec)| (exec.process.pid(), id.clone()))
+            .filter(|(pid, _)| *pid != 0)
+            .collect()
     }
 
     /// Sets the size of a process's terminal, also before it is started.

@@ -152,7 +152,9 @@ mod tests {
 
     #[test]
     fn the_hosts_own_namespaces_are_recognised_by_what_they_are() {
-        for (kind, name) in [(NamespaceKind::Ipc, "ipc"), (NamespaceKind::Network, "net"), (NamespaceKind::User, "user")] {
+        for (kind, name) in
+            [(NamespaceKind::Ipc, "ipc"), (NamespaceKind::Network, "net"), (NamespaceKind::User, "user")]
+        {
             let error = joined(kind, Path::new(&format!("/proc/self/ns/{name}"))).unwrap_err();
             assert!(error.contains("with the host"), "{error}");
         }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::create::{self, Request};
 use super::Container;
+use super::create::{self, Request};
 use super::error::Error;
 use super::event::Events;
 use super::namespaces::Identity;

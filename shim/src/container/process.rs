@@ -119,7 +119,13 @@ impl Process {
 
     /// Waits for the end of the process, lets its output through, and tells of it: after its start was told, and after
     /// `before` is done.
-    pub(crate) async fn watch(&self, pidfd: OwnedFd, events: &Events, container: &str, before: impl Future<Output = ()>) {
+    pub(crate) async fn watch(
+        &self,
+        pidfd: OwnedFd,
+        events: &Events,
+        container: &str,
+        before: impl Future<Output = ()>,
+    ) {
         let exit = exit::of(pidfd).await;
         crate::failpoint::hit("exit-seen", container);
         self.streams.drained(DRAIN_BEFORE_EXIT).await;
@@ -187,6 +193,7 @@ mod tests {
         Process::new("e1".into(), Streams::new(Request::default(), Default::default()))
     }
 
+    #[expect(clippy::zombie_processes, reason = "what is tested is who waits")]
     fn spawn(script: &str) -> (i32, OwnedFd) {
         let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
         let pid = Pid::from_child(&child);

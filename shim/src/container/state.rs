@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_pid_that_was_given_to_another_process_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
+        let _dir = tempfile::tempdir().unwrap();
         let me = ProcessId::of(std::process::id()).unwrap();
         let mut state = State::new("c1", "default", vec![]);
         state.init = Some(ProcessId { start: me.start - 1, ..me });

@@ -149,7 +149,9 @@ impl Streams {
             Sink::Fifo(path) => self.tasks.copy_to_fifo(from, path).map_err(opening("output", path))?,
             Sink::File(path) => self.copy(from, append(path).map_err(opening("output", path))?),
             Sink::Binary(uri) => {
-                return Err(Error::InvalidArgument(format!("stdio {uri}: stderr has a logging program, stdout has none")));
+                return Err(Error::InvalidArgument(format!(
+                    "stdio {uri}: stderr has a logging program, stdout has none"
+                )));
             }
         }
         Ok(())

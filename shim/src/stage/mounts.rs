@@ -69,10 +69,7 @@ impl<'a> Builder<'a> {
             MountKind::Sysfs => {
                 (Detached::filesystem("sysfs", Some("sysfs"), &[], &[])?, self.plain_directory(&mount.destination)?)
             }
-            MountKind::Mqueue => (
-                Detached::filesystem("mqueue", Some("mqueue"), &[], &[])?,
-                self.tree.mountpoint_dir(&mount.destination)?,
-            ),
+            MountKind::Mqueue => (self.mqueue()?, self.tree.mountpoint_dir(&mount.destination)?),
             MountKind::Devpts { data } => (
                 Detached::filesystem("devpts", Some("devpts"), &self.host_ids(data)?, &[])?,
                 self.tree.mountpoint_dir(&mount.destination)?,

@@ -123,7 +123,10 @@ mod tests {
         assert_eq!(answer(&Asked::ByFlags, "unix:///run/s/x").unwrap(), b"unix:///run/s/x");
         let asked = decide(&params("c1", "default"), &flags());
         let Asked::ByMessage { ttrpc_address, socket_dir, debug } = &asked else { panic!("by message") };
-        assert_eq!((ttrpc_address.as_str(), socket_dir.as_deref(), *debug), ("/run/c.sock.ttrpc", Some("/run/s"), false));
+        assert_eq!(
+            (ttrpc_address.as_str(), socket_dir.as_deref(), *debug),
+            ("/run/c.sock.ttrpc", Some("/run/s"), false)
+        );
         let result = BootstrapResult::parse_from_bytes(&answer(&asked, "unix:///run/s/x").unwrap()).unwrap();
         assert_eq!((result.version, result.protocol.as_str()), (3, "ttrpc"));
         assert_eq!(result.address, "unix:///run/s/x");

@@ -26,12 +26,13 @@ pub(crate) fn status(asked: Asked, error: &Error) -> ttrpc::Error {
         // As for every failure of runc in containerd's shim.
         Error::Refused(_) | Error::Program(_) | Error::Failed(_) => Code::UNKNOWN,
     };
-    ttrpc::get_rpc_status(code, text(asked, error))
+    ttrpc::Error::RpcStatus(ttrpc::get_status(code, text(asked, error)))
 }
 
 /// A call that is not built yet.
 pub(crate) fn unimplemented(call: &str) -> ttrpc::Error {
-    ttrpc::get_rpc_status(Code::UNIMPLEMENTED, format!("{call} is not implemented yet"))
+    let status = ttrpc::get_status(Code::UNIMPLEMENTED, format!("{call} is not implemented yet"));
+    ttrpc::Error::RpcStatus(status)
 }
 
 fn text(asked: Asked, error: &Error) -> String {
@@ -40,9 +41,7 @@ fn text(asked: Asked, error: &Error) -> String {
         (Asked::Create, Error::Program(_)) => "OCI runtime create failed: unable to start container process: ",
         (Asked::Create, Error::Failed(_)) => "OCI runtime create failed: ",
         (Asked::Exec, Error::Refused(_)) => "OCI runtime exec failed: error in the process spec: ",
-        (Asked::Exec, Error::Program(_)) => {
-            "OCI runtime exec failed: exec failed: unable to start container process: "
-        }
+        (Asked::Exec, Error::Program(_)) => "OCI runtime exec failed: exec failed: unable to start container process: ",
         (Asked::Exec, Error::Failed(_)) => "OCI runtime exec failed: ",
         _ => "",
     };

@@ -27,10 +27,7 @@ fn info(input: &[u8]) -> RuntimeInfo {
     let features = Any { type_url: FEATURES_TYPE.into(), value: features::json().into_bytes(), ..Default::default() };
     RuntimeInfo {
         name: NAME.into(),
-        version: MessageField::some(RuntimeVersion {
-            version: env!("CARGO_PKG_VERSION").into(),
-            ..Default::default()
-        }),
+        version: MessageField::some(RuntimeVersion { version: env!("CARGO_PKG_VERSION").into(), ..Default::default() }),
         // The options say nothing about what the runtime can do; they are handed back as containerd's own shim does.
         options: Any::parse_from_bytes(input).ok().filter(|any| !any.type_url.is_empty()).into(),
         features: MessageField::some(features),

@@ -41,9 +41,7 @@ pub(crate) fn decode(options: Option<&Any>) -> Result<Decoded, String> {
         "runtimeoptions.v1.Options" | "containerd.runtimeoptions.v1.Options" => {
             of_runtime(RuntimeOptions::parse(&any.value).map_err(undecodable)?)
         }
-        "containerd.runc.v1.Options" => {
-            of_runc(RuncOptions::parse_from_bytes(&any.value).map_err(undecodable)?)
-        }
+        "containerd.runc.v1.Options" => of_runc(RuncOptions::parse_from_bytes(&any.value).map_err(undecodable)?),
         _ => Err(format!("runtime options of type {name} are not known to this runtime")),
     }
 }

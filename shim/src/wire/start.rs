@@ -36,12 +36,12 @@ pub(crate) fn run(flags: &Flags, input: &[u8], mut output: impl Write) -> Result
         Asked::ByFlags => None,
     };
     let socket = Socket::new(socket_dir, &flags.address, &flags.namespace, group)?;
-    if let Claim::Ours(listener) = socket.claim()? {
-        if let Err(error) = spawn(flags, &asked, group, &bundle, listener.into()) {
-            // Nobody will serve it; a socket that is left behind is replaced by the next start anyway.
-            let _ = socket.remove();
-            return Err(error);
-        }
+    if let Claim::Ours(listener) = socket.claim()?
+        && let Err(error) = spawn(flags, &asked, group, &bundle, listener.into())
+    {
+        // Nobody will serve it; a socket that is left behind is replaced by the next start anyway.
+        let _ = socket.remove();
+        return Err(error);
     }
     // containerd 1.6 and 1.7 read the file when they restart; `delete` reads it to find the socket.
     write_whole(&bundle.join("address"), socket.address().as_bytes())?;

@@ -11,8 +11,7 @@ use userns::mount::{Detached, MountIds};
 use crate::container::cgroup::Layout;
 
 /// Where engines keep images and writable layers.
-const STORAGE: [&str; 4] =
-    ["/var/lib/containerd", "/var/lib/docker", "/var/lib/containers", "/run/containerd"];
+const STORAGE: [&str; 4] = ["/var/lib/containerd", "/var/lib/docker", "/var/lib/containers", "/run/containerd"];
 
 /// Where engines keep what containers share.
 const VOLUMES: [&str; 3] = ["/var/lib/docker/volumes", "/var/lib/nerdctl", "/var/lib/kubelet/pods"];

@@ -31,7 +31,7 @@ use rustix::io::Errno;
 
 pub(crate) use error::Error;
 use error::{refused, step};
-pub(crate) use layout::{Hierarchy, Layout};
+pub(crate) use layout::{Hierarchy, Kind, Layout};
 use limits::{Setting, Version};
 
 use crate::sys::bpf;
