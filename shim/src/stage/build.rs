@@ -51,8 +51,7 @@ pub(super) enum Sync {
     Mapped,
     /// From init: it is in its cgroups, and all its namespaces but the mount namespace exist.
     Settled,
-    /// To init: the tree stands and is its root directory. Beside the message: a procfs of its own, and its terminal when
-    /// it has one.
+    /// To init: the tree stands and is its root directory. Beside the message is its terminal, when it has one.
     Assembled,
 }
 
@@ -68,7 +67,7 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
         .map_err(Failure::at("open", "/proc"))?;
     let (peer, init) = clone_init(control, &order, fds)?;
     match init {
-        Some(fds) => init::run(Init { order: &order, fds, stage: peer.sync }),
+        Some(fds) => init::run(Init { order: &order, fds, stage: peer.sync, proc }),
         None => assemble(control, &order, &peer, &proc),
     }
 }
@@ -152,7 +151,6 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     init.expect(&Sync::Settled)?;
     enter_namespaces_of(init, proc.as_fd())?;
     let builder = Builder::new(order, &tree, &scratch, user.as_fd(), proc.as_fd(), init.pid);
-    let own_proc = builder.procfs(&[])?.into_fd();
     builder.mounts()?;
     let terminal = dev::populate(&builder)?;
     if let Some(terminal) = &terminal {
@@ -168,9 +166,8 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     for note in process::host::apply(&order.plan.process, init.pid, proc.as_fd())? {
         tell(control, &Report::Note(note), &[])?;
     }
-    let mut fds = vec![own_proc.as_fd()];
-    fds.extend(terminal.as_ref().map(|terminal| terminal.slave.as_fd()));
-    init.say(&Sync::Assembled, &fds)
+    let terminal: Vec<_> = terminal.iter().map(|terminal| terminal.slave.as_fd()).collect();
+    init.say(&Sync::Assembled, &terminal)
 }
 
 /// The directory at `root.path`, where mounts are put on top of each other until the topmost becomes the root. Nothing of

@@ -12,7 +12,7 @@ use rustix::thread::ThreadNameSpaceType;
 use super::channel::Channel;
 use super::message::{ExecOrder, Failure, Report};
 use super::process::{self, Setup};
-use super::{filter, namespaces, procfs, stdio, terminal};
+use super::{filter, namespaces, stdio, terminal};
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
 /// Executes a program: the order comes over `control`, and the process that runs it inherits `control`, so that the
@@ -33,18 +33,18 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     for note in process::host::apply(&order.process, std::process::id() as i32, proc.as_fd())? {
         control.send(&Report::Note(note), &[]).map_err(Failure::at("report to", "the shim"))?;
     }
-    drop(proc);
     join(&init)?;
     match clone3(SIBLING, None).map_err(Failure::at("clone", "the process"))? {
         Cloned::Parent { pidfd, .. } => {
             control.send(&Report::Cloned, &[pidfd.as_fd()]).map_err(Failure::at("report to", "the shim"))
         }
-        Cloned::Child => become_program(&order, &stdio, control),
+        Cloned::Child => become_program(&order, &stdio, &proc, control),
     }
 }
 
-/// The process's own part, inside all of the container's namespaces.
-fn become_program(order: &ExecOrder, stdio: &[OwnedFd], control: &Channel) -> Result<(), Failure> {
+/// The process's own part, inside all of the container's namespaces. `proc` is still the host's procfs, whose
+/// `thread-self` is this process: what the container has at `/proc` is not asked.
+fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control: &Channel) -> Result<(), Failure> {
     let at = || Failure::at::<std::io::Error>("report to", "the shim");
     let terminal = if order.process.terminal { Some(terminal::of_container(order)?) } else { None };
     if let Some(terminal) = &terminal {
@@ -52,7 +52,6 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], control: &Channel) -> Re
     }
     stdio::place(stdio, terminal.as_ref().map(|terminal| &terminal.slave))?;
     drop(terminal);
-    let proc = procfs::own()?;
     let prepared = process::prepare(&Setup {
         process: &order.process,
         id_map: order.id_map,
@@ -64,7 +63,6 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], control: &Channel) -> Re
     for note in prepared.notes() {
         control.send(&Report::Note(note.clone()), &[]).map_err(at())?;
     }
-    drop(proc);
     control.send(&Report::Ready, &[]).map_err(at())?;
     match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {}
 }

@@ -23,13 +23,15 @@ pub(super) struct Init<'a> {
     pub(super) fds: Fds,
     /// The build stage.
     pub(super) stage: Channel,
+    /// The host's procfs, whose `thread-self` is init: what the container has at `/proc` is not asked.
+    pub(super) proc: OwnedFd,
 }
 
 /// Goes on as init. Returns only when the user's program does not run, after the shim has been told.
 pub(super) fn run(init: Init<'_>) -> Result<(), Failure> {
-    let Init { order, fds, stage } = init;
+    let Init { order, fds, stage, proc } = init;
     let Fds { stdio, init: control, procs, .. } = fds;
-    if let Err(failure) = live(order, stdio, &control, procs, &stage) {
+    if let Err(failure) = live(order, stdio, &control, procs, &stage, proc) {
         // The same line goes to nobody else: the build stage sees its socket end and keeps quiet.
         let _gone = control.send(&Report::Failed(failure), &[]);
     }
@@ -42,6 +44,7 @@ fn live(
     control: &Channel,
     procs: Vec<OwnedFd>,
     stage: &Channel,
+    proc: OwnedFd,
 ) -> Result<(), Failure> {
     if hear(stage)?.0 != Sync::Mapped {
         return Err(Failure::line("the build stage is out of step"));
@@ -53,18 +56,14 @@ fn live(
     namespaces::settle(order)?;
     stage.send(&Sync::Settled, &[]).map_err(Failure::at("tell", "the build stage"))?;
 
-    let (Sync::Assembled, mut fds) = hear(stage)? else {
+    let (Sync::Assembled, terminal) = hear(stage)? else {
         return Err(Failure::line("the build stage is out of step"));
     };
-    if fds.is_empty() {
-        return Err(Failure::line("the build stage sent no procfs"));
-    }
-    let proc = fds.remove(0);
     namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("lock", "the mount tree"))?;
     propagate(order)?;
     name(order)?;
-    stdio::place(&stdio, fds.first())?;
-    drop((stdio, fds));
+    stdio::place(&stdio, terminal.first())?;
+    drop((stdio, terminal));
     let prepared = process::prepare(&Setup {
         process: &order.plan.process,
         id_map: order.id_map,

@@ -1,6 +1,6 @@
-//! Procfs instances of our own: the container's `/proc` may be anything, what we write to must be a procfs for sure.
+//! A procfs of another pid namespace, on kernels whose fsconfig(2) has no `pidns`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::process::{WaitId, WaitIdOptions};
 use rustix::thread::LinkNameSpaceType;
@@ -11,13 +11,6 @@ use super::message::Failure;
 use super::mounts::Data;
 use crate::sys::clone::{Cloned, clone3};
 
-/// A procfs of the caller's own pid namespace, which it joined by its clone.
-pub(super) fn own() -> Result<OwnedFd, Failure> {
-    Ok(Detached::filesystem("proc", Some("proc"), &[], &[])?.into_fd())
-}
-
-/// A procfs of another pid namespace, on kernels whose fsconfig(2) has no `pidns`.
-///
 /// Makes it in a child that lives in the namespace (a new procfs shows its maker's), and takes it over.
 pub(super) fn from_inside(pid_namespace: BorrowedFd<'_>, data: &Data) -> Result<Detached, Failure> {
     // For children only: this process stays where it is (setns(2)).
