@@ -34,6 +34,7 @@ use std::path::Path;
 use oci_spec::runtime::Spec;
 
 pub use load::{Loaded, LoadedProcess, MAX_BYTES, load, load_process};
+pub use mount_options::mount_option_names;
 pub use process::{Exec, plan_process};
 
 use crate::Refusal;

@@ -126,6 +126,11 @@ const OPTIONS: &[(&str, Effect)] = &[
     ("unbindable", Propagate(Propagation::Unbindable, false)),
 ];
 
+/// The options of the specification that are understood, sorted; for the features document.
+pub fn mount_option_names() -> impl Iterator<Item = &'static str> {
+    OPTIONS.iter().filter(|(_, effect)| !matches!(effect, Effect::Refused(_))).map(|(name, _)| *name)
+}
+
 /// What a list of options adds up to. Where two contradict each other, the later one holds.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {

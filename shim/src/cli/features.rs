@@ -5,59 +5,6 @@
 
 use serde_json::{Value, json};
 
-/// Mount options of the runtime spec that are understood, besides those of the filesystems themselves.
-const MOUNT_OPTIONS: &[&str] = &[
-    "async",
-    "atime",
-    "bind",
-    "defaults",
-    "dev",
-    "diratime",
-    "dirsync",
-    "exec",
-    "idmap",
-    "lazytime",
-    "loud",
-    "noatime",
-    "nodev",
-    "nodiratime",
-    "noexec",
-    "norelatime",
-    "nostrictatime",
-    "nosuid",
-    "nosymfollow",
-    "private",
-    "ratime",
-    "rbind",
-    "rdev",
-    "rdiratime",
-    "relatime",
-    "rexec",
-    "ridmap",
-    "rnoatime",
-    "rnodev",
-    "rnodiratime",
-    "rnoexec",
-    "rnorelatime",
-    "rnosuid",
-    "ro",
-    "rprivate",
-    "rro",
-    "rrelatime",
-    "rrw",
-    "rslave",
-    "rsuid",
-    "rsymfollow",
-    "rw",
-    "silent",
-    "slave",
-    "strictatime",
-    "suid",
-    "symfollow",
-    "sync",
-    "tmpcopyup",
-];
-
 /// The document, indented for people.
 pub(crate) fn json() -> String {
     let mut text = format!("{:#}", document());
@@ -70,7 +17,7 @@ fn document() -> Value {
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": [],
-        "mountOptions": MOUNT_OPTIONS,
+        "mountOptions": policy::spec::mount_option_names().collect::<Vec<_>>(),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "capabilities": null,
@@ -104,12 +51,8 @@ mod tests {
     #[test]
     fn the_document_is_one_that_the_spec_defines() {
         let features: oci_spec::runtime::Features = serde_json::from_str(&json()).unwrap();
-        assert_eq!(features.mount_options().as_ref().unwrap().len(), MOUNT_OPTIONS.len());
+        let options = features.mount_options().as_ref().unwrap();
+        assert!(options.is_sorted_by(|one, next| one < next) && options.iter().any(|option| option == "rro"));
         assert!(features.linux().as_ref().unwrap().mount_extensions().is_some());
-    }
-
-    #[test]
-    fn mount_options_are_sorted_and_unique() {
-        assert!(MOUNT_OPTIONS.is_sorted_by(|one, next| one < next), "not sorted");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! * nothing: Docker, `ctr` and nerdctl without options;
 //! * `runtimeoptions.v1.Options`: what CRI and dockerd send for a runtime that is not runc's;
-//! * `containerd.runc.v1.Options`: what CRI sends where `runtime_type` is runc's and `runtime_path` is ours, and
-//!   nerdctl's `--runtime` defaults.
+//! * `containerd.runc.v1.Options`: what CRI sends where `runtime_type` is runc's and `runtime_path` is ours;
+//! * `containerd.linux.runc.CreateOptions`: what containerd's Go client up to 1.7 sends to say who owns the stdio (`ctr
+//!   run --uidmap`).
 //!
 //! A field is honoured, refused by its name, or (where it speaks of the runc binary, which we do not use) logged.
 
@@ -41,6 +42,7 @@ pub(crate) fn decode(options: Option<&Any>) -> Result<Decoded, String> {
         "runtimeoptions.v1.Options" | "containerd.runtimeoptions.v1.Options" => {
             of_runtime(RuntimeOptions::parse(&any.value).map_err(undecodable)?)
         }
+        "containerd.linux.runc.CreateOptions" => of_runc(create_options(&any.value).map_err(undecodable)?),
         "containerd.runc.v1.Options" => of_runc(RuncOptions::parse_from_bytes(&any.value).map_err(undecodable)?),
         _ => Err(format!("runtime options of type {name} are not known to this runtime")),
     }
@@ -85,6 +87,27 @@ fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
         stdio_owner: (options.io_uid != 0 || options.io_gid != 0).then_some((options.io_uid, options.io_gid)),
     };
     Ok((honoured, passed_over))
+}
+
+/// `CreateOptions` of containerd's runctypes (1.x), which containerd-shim-protos does not have: those of its fields that
+/// the later message has, too, under other numbers.
+fn create_options(bytes: &[u8]) -> Result<RuncOptions, containerd_shim_protos::protobuf::Error> {
+    let mut options = RuncOptions::new();
+    let mut input = CodedInputStream::from_bytes(bytes);
+    while let Some(tag) = input.read_raw_tag_or_eof()? {
+        // The field's number and its wire type, as below.
+        match (tag >> 3, tag & 7) {
+            (1, 0) => options.no_pivot_root = input.read_bool()?,
+            (8, 0) => options.no_new_keyring = input.read_bool()?,
+            (9, 2) => options.shim_cgroup = input.read_string()?,
+            (10, 0) => options.io_uid = input.read_uint32()?,
+            (11, 0) => options.io_gid = input.read_uint32()?,
+            (12, 2) => options.criu_work_path = input.read_string()?,
+            (13, 2) => options.criu_image_path = input.read_string()?,
+            _ => containerd_shim_protos::protobuf::rt::skip_field_for_tag(tag, &mut input)?,
+        }
+    }
+    Ok(options)
 }
 
 impl RuntimeOptions {
@@ -150,6 +173,16 @@ mod tests {
         let error = runc(&RuncOptions { systemd_cgroup: true, ..Default::default() }).unwrap_err();
         assert_eq!(error, "runtime option SystemdCgroup is not implemented yet");
         assert!(runc(&RuncOptions { no_pivot_root: true, ..Default::default() }).is_err());
+    }
+
+    #[test]
+    fn the_older_message_says_who_owns_the_stdio() {
+        // no_new_keyring, io_uid 200000, io_gid 5, and a field of no interest (cgroups_mode).
+        let bytes = [&[8 << 3, 1, 10 << 3, 0xc0, 0x9a, 0x0c, 11 << 3, 5][..], &field(7, "x")].concat();
+        let (options, _) = decode(Some(&any("containerd.linux.runc.CreateOptions", bytes))).unwrap();
+        assert_eq!(options, Options { no_new_keyring: true, stdio_owner: Some((200_000, 5)) });
+        let pivot = any("containerd.linux.runc.CreateOptions", vec![1 << 3, 1]);
+        assert_eq!(decode(Some(&pivot)).unwrap_err(), "runtime option NoPivotRoot is not implemented yet");
     }
 
     #[test]

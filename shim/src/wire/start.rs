@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -15,6 +16,9 @@ use super::bootstrap::{self, Asked};
 use super::flags::Flags;
 use super::logger;
 use super::socket::{self, Claim, Socket};
+
+/// What the shim is called in a list of processes.
+const NAME: &str = "containerd-shim-eci-v2";
 
 /// The environment variable with containerd's event socket.
 pub(crate) const TTRPC_ADDRESS: &str = "TTRPC_ADDRESS";
@@ -79,6 +83,7 @@ fn spawn(flags: &Flags, asked: &Asked, group: &str, bundle: &Path, listener: Own
     outlive_containerd();
     let mut command = Command::new("/proc/self/exe");
     command
+        .arg0(NAME)
         .args(["-namespace", &flags.namespace, "-id", group, "-address", &flags.address])
         .args(debug.then_some("-debug"))
         .arg("serve")
