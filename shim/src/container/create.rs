@@ -12,7 +12,7 @@ use policy::config::{CONFIG_PATH, Config};
 use policy::idmap::IdMap;
 use policy::plan::{self, Plan, RootMount};
 use policy::spec;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use userns::lease::{self, LayerId, Lease, Leases, ProcessId};
 
 use super::cgroup::{self, Cgroup, Kind, Layout};
@@ -100,6 +100,14 @@ struct Draft {
     cgroup: Option<Cgroup>,
 }
 
+impl Draft {
+    /// The lease's descriptor for init, which thereby holds its lock too.
+    fn share_lease(&self) -> Result<OwnedFd, Error> {
+        let lease = self.lease.as_ref().ok_or_else(|| Error::Failed("the container has no lease".to_owned()))?;
+        lease.as_fd().try_clone_to_owned().map_err(|error| Error::Failed(format!("share the lease: {error}")))
+    }
+}
+
 impl Drop for Draft {
     fn drop(&mut self) {
         let complain = |error: &dyn std::fmt::Display| {
@@ -153,7 +161,13 @@ pub(super) async fn create(
         stdio_owner: request.options.stdio_owner,
         lease: Mutex::new(None),
     };
-    let built = build(&request, shared, &init, &grounds, Order { plan, joined, seccomp, hierarchies }).await;
+    let built = match draft.share_lease() {
+        Ok(lease) => {
+            let order = Order { plan, joined, lease, seccomp, hierarchies };
+            build(&request, shared, &init, &grounds, order).await
+        }
+        Err(error) => Err(error),
+    };
     let finished = match built {
         Ok(created) => finish(draft, created, &init, &grounds).await,
         Err(error) => {
@@ -269,6 +283,7 @@ fn read_config() -> Result<Config, Error> {
 struct Order {
     plan: Plan,
     joined: Joined,
+    lease: OwnedFd,
     seccomp: Option<Program>,
     hierarchies: Vec<String>,
 }
@@ -283,7 +298,9 @@ async fn build(
 ) -> Result<Created, Error> {
     failpoint::hit("create-recorded", &request.id);
     let stdio = init.streams.open(grounds.stdio_owner(&order.plan.process)).await?;
-    let (mut groups, fds) = launch_fds(&grounds.cgroup, stdio, order.joined.fds)?;
+    let mut namespaces = order.joined.fds;
+    namespaces.push(order.lease);
+    let (mut groups, fds) = launch_fds(&grounds.cgroup, stdio, namespaces)?;
     groups.hierarchies = order.hierarchies;
     let order = BuildOrder {
         id: request.id.clone(),

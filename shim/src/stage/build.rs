@@ -40,6 +40,9 @@ pub(super) struct Fds {
     pub(super) directory: Option<OwnedFd>,
     /// The namespaces that are joined.
     pub(super) joined: Vec<(NamespaceKind, OwnedFd)>,
+    /// The lease of the container's ids, only to be held.
+    #[expect(dead_code, reason = "holding it is its use")]
+    lease: OwnedFd,
 }
 
 /// What init tells this stage, and this stage init, in the order in which it happens.
@@ -153,6 +156,11 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let builder = Builder::new(order, &tree, &scratch, user.as_fd(), proc.as_fd(), init.pid);
     builder.mounts()?;
     let terminal = dev::populate(&builder)?;
+    if order.plan.root.readonly {
+        // Init makes a working directory that is missing, which it could not any more. What is wrong with the path is
+        // init's to say.
+        let _ = tree.mountpoint_dir(&order.plan.process.cwd);
+    }
     if let Some(terminal) = &terminal {
         tell(control, &Report::Terminal, &[terminal.master.as_fd()])?;
     }
@@ -248,8 +256,9 @@ impl Fds {
         let procs = take(order.groups.procs);
         let directory = take(usize::from(order.groups.directory));
         let joined = take(order.joins.joined.len());
-        match (init.into_iter().next(), joined.len() == order.joins.joined.len()) {
-            (Some(init), true) => Ok(Self {
+        match (init.into_iter().next(), fds.next()) {
+            (Some(init), Some(lease)) => Ok(Self {
+                lease,
                 stdio,
                 init: Channel::from(init),
                 procs,

@@ -23,6 +23,9 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     let Fds { stdio, procs, directory, init } = Fds::sort(&order, fds)?;
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at("open", "/proc"))?;
+    if let Some(list) = &order.process.cpu_affinity_initial {
+        process::affinity::set(None, "process.execCPUAffinity.initial", list)?;
+    }
     for group in procs {
         rustix::io::write(&group, b"0").map_err(Failure::at("join", "the container's cgroup"))?;
     }
@@ -46,6 +49,8 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
 /// `thread-self` is this process: what the container has at `/proc` is not asked.
 fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control: &Channel) -> Result<(), Failure> {
     let at = || Failure::at::<std::io::Error>("report to", "the shim");
+    // The ids that it came with are none inside, and what they make nobody inside may change.
+    process::become_root()?;
     let terminal = if order.process.terminal { Some(terminal::of_container(order)?) } else { None };
     if let Some(terminal) = &terminal {
         control.send(&Report::Terminal, &[terminal.master.as_fd()]).map_err(at())?;

@@ -78,7 +78,7 @@ pub(crate) struct OrderFds {
     pub(crate) stdio: Vec<OwnedFd>,
     /// `cgroup.procs` files to write `0` to, then the cgroup v2 directory if there is one.
     pub(crate) groups: Vec<OwnedFd>,
-    /// Joined namespaces in the order of `joins.joined` (create), or the init's pidfd (exec).
+    /// Joined namespaces in the order of `joins.joined` and then the lease (create), or the init's pidfd (exec).
     pub(crate) namespaces: Vec<OwnedFd>,
 }
 

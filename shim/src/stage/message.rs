@@ -15,7 +15,8 @@ use super::process::StageError;
 /// The shim asks the build stage for a container.
 ///
 /// Its descriptors, in this order: stdin, stdout, stderr (unless `terminal`), init's end of its control socket, those of
-/// [`Groups`], one for each joined namespace in the order of `joins.joined`.
+/// [`Groups`], one for each joined namespace in the order of `joins.joined`, and the lease, whose lock init shares until
+/// it executes the user's program: a shim that is killed meanwhile does not give the range away under it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BuildOrder {
     /// The container's id, for the keyring's name and messages.

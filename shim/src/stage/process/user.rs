@@ -27,7 +27,7 @@ pub(super) fn check(process: &Process, map: IdMap) -> Result<(), StageError> {
 
 /// Becomes the container's root without giving up a capability; what is made from here on is its. A process that has
 /// just entered the user namespace still has the host's ids, which are none inside.
-pub(super) fn become_root() -> Result<(), StageError> {
+pub(crate) fn become_root() -> Result<(), StageError> {
     become_ids(0, 0, &[])
 }
 
