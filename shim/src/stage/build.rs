@@ -236,9 +236,12 @@ fn expect(sync: &Channel) -> Result<Sync, Failure> {
 }
 
 impl Peer {
-    /// Sends init a message; when it is gone it has told the shim why.
+    /// Sends init a message. When it is gone it has told the shim why, and this stage has nothing to add.
     fn say(&self, word: &Sync, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
-        self.sync.send(word, fds).map_err(Failure::at("tell", "init"))
+        match self.sync.send(word, fds) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(1),
+            sent => sent.map_err(Failure::at("tell", "init")),
+        }
     }
 
     fn expect(&self, word: &Sync) -> Result<(), Failure> {
