@@ -2,7 +2,7 @@
 //!
 //! * [`pod::Pod`]: the containers of one shim.
 //! * [`Container`]: one container, with its [`process::Process`]es.
-//! * [`create`]: what is put together to make one, and taken apart when that fails.
+//! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`exec`]: further processes.
 //! * [`stdio`], [`logging`]: where input and output go.
 //! * [`state`]: what is written down for the time after the shim, and how it is cleaned up then.
@@ -16,6 +16,8 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod grounds;
+mod ids;
 pub(crate) mod logging;
 pub(crate) mod namespaces;
 pub(crate) mod options;
@@ -30,11 +32,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use create::Grounds;
 use error::Error;
 use event::Event;
 use exec::Exec;
 use exit::Exit;
+use grounds::Grounds;
 use pod::Shared;
 use process::{Phase, Process};
 

@@ -1,6 +1,7 @@
 //! What is written down about a container for the time after its shim, and how that is cleaned up then.
 //!
-//! `eci.json` in the bundle names the container's cgroups before anything is in them, and its init as soon as it exists.
+//! `eci.json` in the bundle names the container's cgroups before they are made, says so once they are the container's own,
+//! and names its init as soon as it exists.
 //! It is versioned, so that the `delete` of a newly installed binary reads what an older shim wrote. (Id ranges need no
 //! cleaning: the lock on a lease ends with the shim, and the range with the container's processes and writable layer.)
 
@@ -35,15 +36,22 @@ pub(crate) struct State {
     pub(crate) namespace: String,
     /// Its cgroups, one directory in each hierarchy.
     pub(crate) cgroups: Vec<PathBuf>,
+    /// Whether they have been made. Before, they may still be somebody else's, and nothing in them is killed.
+    made: bool,
     /// Its init, once it exists.
     #[serde(default)]
     pub(crate) init: Option<ProcessId>,
 }
 
 impl State {
-    /// A container whose init does not exist yet.
-    pub(crate) fn new(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
-        Self { version: VERSION, id: id.to_owned(), namespace: namespace.to_owned(), cgroups, init: None }
+    /// A container whose cgroups are about to be made.
+    pub(crate) fn planned(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
+        Self { version: VERSION, id: id.to_owned(), namespace: namespace.to_owned(), cgroups, made: false, init: None }
+    }
+
+    /// A container whose cgroups are its own.
+    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
+        Self { made: true, ..Self::planned(id, namespace, cgroups) }
     }
 
     /// Writes it into the bundle; a reader sees the former content or all of the new one.
@@ -135,7 +143,11 @@ fn kill(state: &State) -> Result<(), String> {
 
 fn remove_cgroups(state: &State) -> Result<(), String> {
     let cgroup = Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups));
-    let removed = cgroup.and_then(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove()));
+    let removed = cgroup.and_then(|cgroup| match state.made {
+        true => cgroup.kill_all().and_then(|()| cgroup.remove()),
+        false if cgroup.processes()?.is_empty() => cgroup.remove(),
+        false => Ok(()),
+    });
     removed.map_err(|error| error.to_string())
 }
 
@@ -147,13 +159,13 @@ mod tests {
     fn what_is_written_is_read_and_a_newer_version_is_not_guessed_at() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), None);
-        let mut state = State::new("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()]);
+        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()]);
         state.init = Some(ProcessId { pid: 7, start: 42 });
         state.write(dir.path()).unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), Some(state));
         fs::write(dir.path().join(FILE), r#"{"version": 2}"#).unwrap();
         assert!(State::read(dir.path()).unwrap_err().contains("newer version (2)"));
-        let known = r#"{"version": 1, "id": "c", "namespace": "n", "cgroups": [], "later": 1}"#;
+        let known = r#"{"version": 1, "id": "c", "namespace": "n", "cgroups": [], "made": true, "later": 1}"#;
         fs::write(dir.path().join(FILE), known).unwrap();
         assert_eq!(State::read(dir.path()).unwrap().unwrap().init, None);
     }
@@ -169,7 +181,7 @@ mod tests {
     fn a_pid_that_was_given_to_another_process_is_left_alone() {
         let _dir = tempfile::tempdir().unwrap();
         let me = ProcessId::of(std::process::id()).unwrap();
-        let mut state = State::new("c1", "default", vec![]);
+        let mut state = State::made("c1", "default", vec![]);
         state.init = Some(ProcessId { start: me.start - 1, ..me });
         assert_eq!(kill(&state), Ok(()));
     }

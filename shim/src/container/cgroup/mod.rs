@@ -71,11 +71,8 @@ impl Cgroup {
     /// # Errors
     /// When the path or a limit is refused, there are processes in the group, or the kernel says no. Nothing is left then.
     pub(crate) fn create(layout: &Layout, plan: &policy::plan::Cgroup, default_path: &str) -> Result<Self, Error> {
-        let path = place::wanted(plan.path.as_ref(), default_path)?;
         let rules = devices::rules(&plan.resources.devices)?;
-        let place =
-            |hierarchy: &Hierarchy| Group { dir: place::directory(hierarchy, path), hierarchy: hierarchy.clone() };
-        let mut wanted: Vec<Group> = layout.hierarchies.iter().map(place).collect();
+        let mut wanted = groups(layout, plan, default_path)?;
         // All are looked at before any is touched.
         for group in &wanted {
             refuse_processes(group)?;
@@ -90,6 +87,18 @@ impl Cgroup {
                 Err(error)
             }
         }
+    }
+
+    /// Where [`Self::create`] makes the group, before it does.
+    ///
+    /// # Errors
+    /// When the path is refused.
+    pub(crate) fn wanted_paths(
+        layout: &Layout,
+        plan: &policy::plan::Cgroup,
+        default_path: &str,
+    ) -> Result<Vec<PathBuf>, Error> {
+        Ok(groups(layout, plan, default_path)?.into_iter().map(|group| group.dir).collect())
     }
 
     /// The group of a container whose shim is dead, from what [`Self::paths`] said.
@@ -235,6 +244,13 @@ impl Cgroup {
             Refusal::new("linux.resources.devices", format!("the device program: {reason}")).into()
         })
     }
+}
+
+/// The group that a plan asks for, in every hierarchy.
+fn groups(layout: &Layout, plan: &policy::plan::Cgroup, default_path: &str) -> Result<Vec<Group>, Error> {
+    let path = place::wanted(plan.path.as_ref(), default_path)?;
+    let place = |hierarchy: &Hierarchy| Group { dir: place::directory(hierarchy, path), hierarchy: hierarchy.clone() };
+    Ok(layout.hierarchies.iter().map(place).collect())
 }
 
 fn refuse_processes(group: &Group) -> Result<(), Error> {
