@@ -176,9 +176,8 @@ pub(crate) fn exec(mut args: impl Iterator<Item = OsString>) -> std::process::Ex
 }
 
 fn place() -> std::io::Result<File> {
-    let null = File::options().read(true).write(true).open("/dev/null")?;
-    // Every descriptor above 2 but this one was closed by execve, and this one must not take a place.
-    let null = fcntl_dupfd_cloexec(&null, 10)?;
+    // Every descriptor above 2 was closed by execve, and this one must not take a place.
+    let null = fcntl_dupfd_cloexec(File::options().read(true).write(true).open("/dev/null")?, 10)?;
     let mut placed = Vec::new();
     for (standard, place) in
         [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()].into_iter().zip(PLACES)
