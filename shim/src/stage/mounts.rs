@@ -51,6 +51,9 @@ impl<'a> Builder<'a> {
     /// Makes every mount of the spec, in its order, and a `/dev` of our own where the spec has none: device nodes never
     /// go to the image's tree.
     pub(super) fn mounts(&self) -> Result<(), Failure> {
+        if self.order.plan.mount_label.is_some() && !self.host_has_selinux()? {
+            return Err(Failure::line("linux.mountLabel: this host has no SELinux"));
+        }
         let mounts = &self.order.plan.mounts;
         if !mounts.iter().any(|mount| mount.destination.as_str() == dev::DEV) {
             self.attach_new(&dev::default_mount()?)?;
@@ -63,6 +66,14 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// Whether the kernel has its filesystem (proc_filesystems(5)).
+    fn host_has_selinux(&self) -> Result<bool, Failure> {
+        let at = || Failure::at::<std::io::Error>("read", "/proc/filesystems");
+        let file = rustix::fs::openat(self.proc, "filesystems", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let text = std::io::read_to_string(std::fs::File::from(file.map_err(std::io::Error::from).map_err(at())?));
+        Ok(text.map_err(at())?.lines().any(|line| line.ends_with("\tselinuxfs")))
+    }
+
     fn attach_new(&self, mount: &Mount) -> Result<(), Failure> {
         let (detached, at) = match &mount.kind {
             MountKind::Proc { data } => (self.procfs(data)?, self.plain_directory(&mount.destination)?),
@@ -71,13 +82,13 @@ impl<'a> Builder<'a> {
             }
             MountKind::Mqueue => (self.mqueue()?, self.tree.mountpoint_dir(&mount.destination)?),
             MountKind::Devpts { data } => (
-                Detached::filesystem("devpts", Some("devpts"), &self.host_ids(data)?, &[])?,
+                Detached::filesystem("devpts", Some("devpts"), &self.options(data)?, &[])?,
                 self.tree.mountpoint_dir(&mount.destination)?,
             ),
             MountKind::Tmpfs { data } => return self.tmpfs(mount, data),
             MountKind::Cgroup => return super::cgroupfs::mount(self, mount),
             MountKind::Filesystem { fstype, source, data } => (
-                Detached::filesystem(fstype, source.as_deref(), &self.host_ids(data)?, &[])?,
+                Detached::filesystem(fstype, source.as_deref(), &self.options(data)?, &[])?,
                 self.tree.mountpoint_dir(&mount.destination)?,
             ),
             MountKind::Bind { source, recursive, id_map } => {
@@ -137,7 +148,7 @@ impl<'a> Builder<'a> {
 
     fn tmpfs(&self, mount: &Mount, data: &Data) -> Result<(), Failure> {
         let at = self.tree.mountpoint_dir(&mount.destination)?;
-        let detached = Detached::filesystem("tmpfs", Some("tmpfs"), &self.host_ids(data)?, &[])?;
+        let detached = Detached::filesystem("tmpfs", Some("tmpfs"), &self.options(data)?, &[])?;
         if mount.copy_up {
             copy_up::copy(at.as_fd(), detached.fd())?;
         }
@@ -176,8 +187,10 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Ids in a filesystem's options are the container's; the mounter is the host's root.
-    fn host_ids(&self, data: &Data) -> Result<Vec<(String, Option<String>)>, Failure> {
+    /// Ids in a filesystem's options are the container's; the mounter is the host's root. `linux.mountLabel` is an option
+    /// of every filesystem that SELinux does not label by itself (mount(8), "context=").
+    fn options(&self, data: &Data) -> Result<Vec<(String, Option<String>)>, Failure> {
+        let label = self.order.plan.mount_label.iter().map(|label| Ok(("context".to_owned(), Some(label.clone()))));
         data.iter()
             .map(|(key, value)| match (key.as_str(), value) {
                 ("uid" | "gid", Some(id)) => id
@@ -188,6 +201,7 @@ impl<'a> Builder<'a> {
                     .ok_or_else(|| Failure::line(format!("{key}={id} is not an id of the container"))),
                 _ => Ok((key.clone(), value.clone())),
             })
+            .chain(label)
             .collect()
     }
 
