@@ -2,10 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{ContainerPath, DeviceKind, DeviceNode, DeviceOwner, Mount, MountFlags, MountKind};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, makedev};
+use policy::plan::{ContainerPath, DeviceNode, DeviceOwner, Mount, MountFlags, MountKind};
+use rustix::fs::{FileType, Mode, OFlags, Uid, makedev};
 use userns::mount::Detached;
-use userns::tree::Node;
+use userns::tree::{Node, Tree};
 
 use super::message::Failure;
 use super::mounts::Builder;
@@ -61,7 +61,7 @@ pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failur
         }
     }
     for device in &plan.devices {
-        make(builder, device)?;
+        make(builder, device, ours.then_some(&dev))?;
     }
     if !plan.process.terminal {
         return Ok(None);
@@ -83,14 +83,9 @@ fn node(
     }
 }
 
-/// A device of the spec. The node lies on a filesystem of our own and is bound to its place: nothing is left in the
-/// image's tree but, where the image has no such file, an empty one.
-fn make(builder: &Builder<'_>, device: &DeviceNode) -> Result<(), Failure> {
-    let kind = match device.kind {
-        DeviceKind::Char => FileType::CharacterDevice,
-        DeviceKind::Block => FileType::BlockDevice,
-        DeviceKind::Fifo => FileType::Fifo,
-    };
+/// A device of the spec. Its node is made in our own `/dev`; one with another place lies on a filesystem of our own and is
+/// bound to its place: nothing is left in the image's tree but, where the image has no such file, an empty one.
+fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&Node>) -> Result<(), Failure> {
     let owner = match device.owner {
         DeviceOwner::Container { uid, gid } => {
             builder.order.id_map.to_host(uid).zip(builder.order.id_map.to_host(gid)).ok_or_else(|| {
@@ -99,13 +94,21 @@ fn make(builder: &Builder<'_>, device: &DeviceNode) -> Result<(), Failure> {
         }
         DeviceOwner::Host { uid, gid } => (uid, gid),
     };
-    let at = || Failure::at::<rustix::io::Errno>("make device", &device.path);
-    let scratch = builder.scratch.fd();
+    let number = (device.major, device.minor);
+    if let Some((parent, name)) = device.path.as_str().rsplit_once('/')
+        && let Some(dev) = dev
+        && device.path.starts_with(&path(DEV)?)
+    {
+        let parent = builder.tree.mountpoint_dir(&path(parent)?)?;
+        if parent.stat()?.st_dev == dev.stat()?.st_dev {
+            parent.mknod(name, device.kind, number, device.mode, owner)?;
+            return Ok(());
+        }
+    }
     let name = device.path.as_str().replace('/', "-");
-    node(scratch, &name, kind, (device.major, device.minor), device.mode)?;
-    let (uid, gid) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
-    rustix::fs::chownat(scratch, &name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW).map_err(at())?;
-    let made = open_path(scratch, &name).map_err(at())?;
+    let scratch = rustix::io::fcntl_dupfd_cloexec(builder.scratch.fd(), 3).map_err(Failure::at("keep", "a tmpfs"))?;
+    let made =
+        Tree::new(scratch).open(&ContainerPath::root())?.mknod(&name, device.kind, number, device.mode, owner)?;
     let place = builder.tree.mountpoint_file(&device.path)?;
     Ok(Detached::clone_of(made, false, device.path.as_str())?.attach(&place)?)
 }
