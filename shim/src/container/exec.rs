@@ -10,7 +10,7 @@ use super::error::Error;
 use super::event::Event;
 use super::process::{Phase, Process};
 use super::stdio::{self, Streams};
-use super::{Container, lock};
+use super::{Container, exit, lock};
 use crate::failpoint;
 use crate::stage::message::{ExecOrder, Program};
 
@@ -128,11 +128,21 @@ impl Container {
             Some(master) => process.streams.attach(master).await,
             None => Ok(()),
         };
+        let watched = match (watched, attached) {
+            (Ok(watched), Ok(())) => watched,
+            (watched, attached) => {
+                // A program that nobody can talk to, or wait for, is not left running.
+                let _ = process.kill(9);
+                if let Ok(watched) = watched {
+                    exit::of(watched).await;
+                }
+                return Err(attached.err().unwrap_or_else(|| Error::Failed("watch an exec".to_owned())));
+            }
+        };
         let pid = process.pid();
         process.started(&self.shared.events, &self.id, Event::ExecStarted { exec: process.id.clone(), pid });
-        let watched = watched?;
         let (exec, shared, id) = (exec.clone(), self.shared.clone(), self.id.clone());
         tokio::spawn(async move { exec.process.watch(watched, &shared.events, &id, async {}).await });
-        attached.map(|()| pid)
+        Ok(pid)
     }
 }

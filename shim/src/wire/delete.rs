@@ -42,8 +42,8 @@ pub(crate) fn run(flags: &Flags, mut output: impl Write) -> Result<(), String> {
     output.write_all(&bytes).and_then(|()| output.flush()).map_err(|error| format!("write the answer: {error}"))
 }
 
-/// Removes the socket of a dead shim, and asks a living one to end if it has nothing else to do. A client that never
-/// says Shutdown (and deletes its task, then executes `delete`) thus leaves no shim behind.
+/// Removes the socket of a dead shim, and asks a living one to forget the container, which has ended by now, and to end if
+/// it has no other. A client that never says Shutdown, and executes `delete` in the end, thus leaves no shim behind.
 fn leave(bundle: &Path, id: &str) {
     let Ok(address) = std::fs::read_to_string(bundle.join("address")) else { return };
     let Some(socket) = Socket::at(&address) else { return };
@@ -60,8 +60,13 @@ fn leave(bundle: &Path, id: &str) {
 async fn ask_to_end(address: &str, id: &str) -> Result<(), ttrpc::Error> {
     let socket = transport::Socket::connect(address.trim()).await;
     let client = TaskClient::new(Client::new(socket.map_err(|error| ttrpc::Error::Socket(error.to_string()))?));
+    let context = || ttrpc::context::with_duration(PATIENCE);
+    let wait = api::WaitRequest { id: id.to_owned(), ..Default::default() };
+    if client.wait(context(), &wait).await.is_ok() {
+        client.delete(context(), &api::DeleteRequest { id: id.to_owned(), ..Default::default() }).await?;
+    }
     let request = api::ShutdownRequest { id: id.to_owned(), ..Default::default() };
-    client.shutdown(ttrpc::context::with_duration(PATIENCE), &request).await.map(drop)
+    client.shutdown(context(), &request).await.map(drop)
 }
 
 #[cfg(test)]

@@ -176,3 +176,7 @@ pub(crate) fn channel() -> (Events, UnboundedReceiver<Happened>) {
     let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
     (Events::new(sender), receiver)
 }
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;
