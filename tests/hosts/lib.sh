@@ -60,15 +60,34 @@ remove_cgroups() {
   done < "$1"
 }
 
+# A group that hands its controllers to its children has no processes of its own (cgroups(7)), and a cgroup namespace begins
+# where its maker is. So whoever enters the namespaces of a machine of ours says so (entered STATE) and waits, while it is
+# moved to a child of its group from outside, where all processes of the group can be seen (settle STATE PID).
+entered() {
+  touch "$1/entered"
+  until [ -e "$1/settled" ]; do sleep 0.01; done
+}
+
+settle() {
+  local group pid controller
+  until [ -e "$1/entered" ]; do kill -0 "$2" 2> /dev/null || return; sleep 0.01; done
+  while read -r group; do
+    [ -e "$group/cgroup.controllers" ] || continue
+    mkdir -p "$group/init"
+    # Again while there are any: one may have forked meanwhile, or ended.
+    while pid=$(head -n 1 "$group/cgroup.procs") && [ -n "$pid" ]; do
+      echo "$pid" > "$group/init/cgroup.procs" || :
+    done 2> /dev/null
+    for controller in $(cat "$group/cgroup.controllers"); do echo "+$controller" > "$group/cgroup.subtree_control" || :; done
+  done < "$1/cgroups"
+  touch "$1/settled"
+}
+
 # mount_cgroups DIR v1|v2: mounts the hierarchies of this cgroup namespace on DIR; v2 shows the unified one alone.
 mount_cgroups() {
   local controllers
   if [ "$2" = v2 ] || [ "$(grep -c . /proc/self/cgroup)" = 1 ]; then
     mount -t cgroup2 cgroup2 "$1"
-    # Only a group without processes of its own hands controllers to its children.
-    mkdir -p "$1/init"
-    while read -r pid; do echo "$pid" > "$1/init/cgroup.procs" || :; done < "$1/cgroup.procs"
-    for controller in $(cat "$1/cgroup.controllers"); do echo "+$controller" > "$1/cgroup.subtree_control" || :; done
     return 0
   fi
   mount -t tmpfs -o mode=755 cgroup "$1"
