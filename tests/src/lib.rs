@@ -1,2 +1,27 @@
 //! `tests` proves: end-to-end tests over the built shim and real engines.
+//!
+//! * [`bundle::Bundle`]: a root filesystem and a config.json that a test changes where it needs to.
+//! * [`shim::Shim`]: the built binary, driven over the Task API with no daemon; [`shim::Container`] is one task in it.
+//! * [`events::Exchange`]: takes the shim's events as containerd would.
+//! * [`host::Host`]: a Debian with containerd of its own, driven through `ctr`.
+//! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
+//! * [`skip`]: what this machine cannot run says so.
+//!
+//! Invariant: nothing here uses the code that it tests; the binary is all that is known of it. Every test program runs in
+//! a sandbox (`tests/sandbox`), so what a failed test leaves behind ends with its program.
 #![deny(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+pub mod bundle;
+pub mod events;
+pub mod host;
+pub mod leftovers;
+pub mod output;
+pub mod place;
+pub mod shim;
+pub mod stdio;
+
+pub use bundle::Bundle;
+pub use output::Output;
+pub use place::skip;
+pub use shim::{Container, Shim};

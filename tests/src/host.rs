@@ -1,0 +1,91 @@
+//! A Debian of its own with containerd, driven through `ctr` (tests/hosts).
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::output::Output;
+use crate::place;
+
+/// The engines: Debian's suites, and the containerd that each brings.
+pub const SUITES: [(&str, &str); 3] = [("bookworm", "1.6"), ("trixie", "1.7"), ("sid", "2.1")];
+
+/// The image of the tests.
+pub const IMAGE: &str = "docker.io/library/busybox:latest";
+
+/// A test host that runs. It ends with its value.
+pub struct Host {
+    name: String,
+}
+
+/// How a host is set up besides the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// containerd's config.toml.
+    pub containerd: Option<PathBuf>,
+    /// A CNI network.
+    pub cni: Option<PathBuf>,
+}
+
+/// The runtime under test.
+pub fn runtime() -> String {
+    std::env::var("ECI_TEST_RUNTIME").unwrap_or_else(|_| "io.containerd.eci.v2".to_owned())
+}
+
+impl Host {
+    /// Starts a host with the images of the tests; none, with a word about it, where its suite was not to be had.
+    pub fn up(suite: &str, test: &str) -> Option<Self> {
+        Self::up_with(suite, test, &Setup::default())
+    }
+
+    /// The same with a set-up of its own.
+    pub fn up_with(suite: &str, test: &str, setup: &Setup) -> Option<Self> {
+        if !place::hosts().join("rootfs").join(suite).join(".complete").exists() {
+            place::skip(test, &format!("there is no chroot of Debian {suite} (tests/hosts/chroot {suite})"));
+            return None;
+        }
+        let host = Self { name: place::unique(suite) };
+        let mut command = Command::new(place::sources().join("hosts/up"));
+        command.args([&host.name, suite]).env("ECI_SHIM_DIR", place::shim_dir());
+        for (name, value) in [("CONTAINERD_CONFIG", &setup.containerd), ("CNI_CONFIG", &setup.cni)] {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        let output = Output::from(command.output().expect("tests/hosts/up"));
+        assert_eq!(output.status, 0, "{output:#?}");
+        host.sh("ctr image import /hosts/images/busybox.tar").ok();
+        Some(host)
+    }
+
+    /// Runs a shell script in the host. `$RUN` stands for `ctr run --runtime` with the runtime under test, `$IMAGE` for
+    /// the image of the tests.
+    pub fn sh(&self, script: &str) -> Output {
+        self.command(script).output().expect("tests/hosts/exec").into()
+    }
+
+    /// The command of [`Self::sh`], not yet spawned.
+    pub fn command(&self, script: &str) -> Command {
+        let mut command = Command::new(place::sources().join("hosts/exec"));
+        let prelude = format!("set -u; RUN='ctr run --runtime {}'; IMAGE={IMAGE}; ", runtime());
+        command.args([&self.name, "bash", "-c", &(prelude + script)]).stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// The file or directory that the host sees below `/state`.
+    pub fn state(&self) -> PathBuf {
+        let running = std::env::var_os("ECI_HOSTS_RUN").map(PathBuf::from).expect("ECI_HOSTS_RUN");
+        running.join(&self.name)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.state().join("log/containerd.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the end of containerd's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+        }
+        let ended = Command::new(place::sources().join("hosts/down")).arg(&self.name).status();
+        assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking(), "tests/hosts/down");
+    }
+}

@@ -1,0 +1,65 @@
+//! Where things are, as `tests/run` says, and the words of a test that cannot run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn variable(name: &str) -> PathBuf {
+    std::env::var_os(name).map(PathBuf::from).unwrap_or_else(|| panic!("{name} is not set: use tests/run"))
+}
+
+/// The directory of the shim under test.
+pub fn shim_dir() -> PathBuf {
+    variable("ECI_SHIM_DIR")
+}
+
+/// The shim under test.
+pub fn shim() -> PathBuf {
+    shim_dir().join("containerd-shim-eci-v2")
+}
+
+/// The same shim with failpoints compiled in.
+pub fn shim_with_failpoints() -> PathBuf {
+    variable("ECI_SHIM_FAILPOINTS_DIR").join("containerd-shim-eci-v2")
+}
+
+/// Chroots and images.
+pub fn hosts() -> PathBuf {
+    variable("ECI_HOSTS")
+}
+
+/// The unpacked busybox image: a root filesystem to build on, never to change.
+pub fn busybox() -> PathBuf {
+    hosts().join("images/busybox")
+}
+
+/// The static helper that runs inside containers (`tests/inside.c`).
+pub fn inside() -> PathBuf {
+    variable("ECI_INSIDE")
+}
+
+/// The project's `tests` directory.
+pub fn sources() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A new directory on the sandbox's disk (not a tmpfs, not an overlay); it goes with the sandbox.
+pub fn new_dir(name: &str) -> PathBuf {
+    let dir = variable("ECI_SANDBOX").join("dirs").join(unique(name));
+    std::fs::create_dir_all(&dir).expect("a directory");
+    dir
+}
+
+/// `name` with a number that nobody else in this program has.
+pub fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Says that a test cannot run here, and why. `.ci/skips` lists the tests that may.
+pub fn skip(test: &str, reason: &str) {
+    println!("SKIP {test}: {reason}");
+    let list = std::env::var_os("ECI_SKIPS").expect("ECI_SKIPS");
+    let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).expect("the list of skips");
+    writeln!(list, "SKIP {test}: {reason}").expect("a line in the list of skips");
+}

@@ -1,0 +1,107 @@
+//! The fifos of a process, read to their ends on threads of their own.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use crate::place;
+
+/// Makes a fifo.
+pub fn fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a fifo");
+}
+
+/// Opens a fifo for reading and reads all that comes, until its last writer is gone.
+pub fn read_all(path: &Path) -> JoinHandle<Vec<u8>> {
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        File::open(&path).and_then(|mut fifo| fifo.read_to_end(&mut bytes)).expect("a fifo's content");
+        bytes
+    })
+}
+
+/// Standard streams of one process, as an engine's client makes them.
+pub struct Pipes {
+    /// The fifo for standard input; empty for none.
+    pub stdin: String,
+    /// The fifo of standard output.
+    pub stdout: String,
+    /// The fifo of standard error; empty with a terminal.
+    pub stderr: String,
+    /// Whether the process has a terminal.
+    pub terminal: bool,
+    out: Option<JoinHandle<Vec<u8>>>,
+    err: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Pipes {
+    /// Output only.
+    pub fn output() -> Self {
+        let (dir, mut pipes) = Self::bare();
+        pipes.add_stderr(&dir);
+        pipes
+    }
+
+    /// Output, and a standard input to be opened by the test.
+    pub fn all() -> Self {
+        let mut pipes = Self::output();
+        pipes.add_stdin();
+        pipes
+    }
+
+    /// A terminal's: input and output.
+    pub fn terminal() -> Self {
+        let (_, mut pipes) = Self::bare();
+        pipes.add_stdin();
+        pipes.terminal = true;
+        pipes
+    }
+
+    /// None at all.
+    pub fn none() -> Self {
+        let none = String::new;
+        Self { stdin: none(), stdout: none(), stderr: none(), terminal: false, out: None, err: None }
+    }
+
+    fn bare() -> (PathBuf, Self) {
+        let dir = place::new_dir("stdio");
+        let stdout = dir.join("stdout");
+        fifo(&stdout);
+        let out = Some(read_all(&stdout));
+        let stdout = stdout.display().to_string();
+        (dir, Self { stdin: String::new(), stdout, stderr: String::new(), terminal: false, out, err: None })
+    }
+
+    fn add_stderr(&mut self, dir: &Path) {
+        let stderr = dir.join("stderr");
+        fifo(&stderr);
+        self.err = Some(read_all(&stderr));
+        self.stderr = stderr.display().to_string();
+    }
+
+    fn add_stdin(&mut self) {
+        let stdin = Path::new(&self.stdout).with_file_name("stdin");
+        fifo(&stdin);
+        self.stdin = stdin.display().to_string();
+    }
+
+    /// Opens standard input for writing. Waits until somebody reads it.
+    pub fn open_stdin(&self) -> File {
+        File::options().write(true).open(&self.stdin).expect("standard input")
+    }
+
+    /// Standard output and standard error, once the shim has closed them.
+    pub async fn read(&mut self) -> (Vec<u8>, Vec<u8>) {
+        let (out, err) = (self.out.take(), self.err.take());
+        let both = move || {
+            let join = |reader: Option<JoinHandle<Vec<u8>>>| reader.map_or(Vec::new(), |it| it.join().expect("output"));
+            (join(out), join(err))
+        };
+        let read = tokio::time::timeout(crate::shim::PATIENCE, tokio::task::spawn_blocking(both));
+        read.await.expect("the shim has not closed the output").expect("output")
+    }
+}

@@ -1,0 +1,4 @@
+//! The shim over the Task API, with no daemon.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod life;
