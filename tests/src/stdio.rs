@@ -5,7 +5,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
 
 use crate::place;
 
@@ -14,12 +15,19 @@ pub fn fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).expect("a fifo");
 }
 
-/// Opens a fifo for reading and reads all that comes, until its last writer is gone.
+/// Opens a fifo for reading, and reads all that comes until its last writer is gone.
+///
+/// It is open when this returns, as a client's is before it asks for anything: a writer may come and go before the thread
+/// runs at all. The kernel tells "no writer any more" from "no writer yet" in poll(2) alone (pipe(7), fifo(7)).
 pub fn read_all(path: &Path) -> JoinHandle<Vec<u8>> {
-    let path = path.to_owned();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let fifo = rustix::fs::open(path, flags, Mode::empty()).expect("a fifo");
     std::thread::spawn(move || {
+        let mut wait = [PollFd::new(&fifo, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut wait, None)).expect("a poll");
+        rustix::io::ioctl_fionbio(&fifo, false).expect("a blocking fifo");
         let mut bytes = Vec::new();
-        File::open(&path).and_then(|mut fifo| fifo.read_to_end(&mut bytes)).expect("a fifo's content");
+        File::from(fifo).read_to_end(&mut bytes).expect("a fifo's content");
         bytes
     })
 }

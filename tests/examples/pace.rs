@@ -1,0 +1,54 @@
+//! How long the shim itself takes, without an engine: `pace [RUNS]` prints medians in milliseconds of creating and starting
+//! a container, of an exec from request to the end of `true`, and of deleting.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Instant;
+
+use tests::shim::Shim;
+use tests::stdio::Pipes;
+use tests::{Bundle, Container};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    let runs = std::env::args().nth(1).map_or(30, |runs| runs.parse().expect("a number"));
+    let mut times = [const { Vec::new() }; 5];
+    let long = Container::sleeping(Bundle::new()).await;
+    if std::env::var_os("PACE_SHIM").is_some() {
+        println!("{}", long.shim.pid);
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
+    for _ in 0..runs {
+        let bundle = Bundle::new();
+        let mut clock = Clock(Instant::now());
+        let shim = Shim::start(&bundle).await;
+        times[0].push(clock.lap());
+        let container = Container::create_in(&shim, bundle, Pipes::none()).await.expect("create");
+        times[1].push(clock.lap());
+        container.start().await.expect("start");
+        container.wait().await;
+        times[2].push(clock.lap());
+        container.delete().await.expect("delete");
+        times[3].push(clock.lap());
+        shim.shut_down().await.expect("shutdown");
+        let spec = long.process(&["/bin/true"]);
+        let mut clock = Clock(Instant::now());
+        assert_eq!(long.exec_process(&spec).await.expect("an exec").status, 0);
+        times[4].push(clock.lap());
+    }
+    long.end().await;
+    for (name, times) in ["shim", "create", "start+wait", "delete", "exec"].iter().zip(&mut times) {
+        times.sort_by(f64::total_cmp);
+        println!("{name:12} {:6.2} ms", times[times.len() / 2]);
+    }
+}
+
+struct Clock(Instant);
+
+impl Clock {
+    /// Milliseconds since the last call.
+    fn lap(&mut self) -> f64 {
+        let passed = self.0.elapsed().as_secs_f64() * 1000.0;
+        self.0 = Instant::now();
+        passed
+    }
+}
