@@ -92,10 +92,7 @@ impl Bundle {
     /// Appends a mount.
     #[must_use]
     pub fn mount(self, kind: &str, source: &str, destination: &str, options: &[&str]) -> Self {
-        self.push(
-            "/mounts",
-            json!({ "type": kind, "source": source, "destination": destination, "options": options }),
-        )
+        self.push("/mounts", json!({ "type": kind, "source": source, "destination": destination, "options": options }))
     }
 
     /// Appends a bind mount (`rbind` and `options`).

@@ -247,11 +247,7 @@ fn record(draft: &mut Draft, pid: u32, namespace: &str) -> Result<(), Error> {
 }
 
 /// The descriptors of an order, and how its cgroups are told.
-pub(super) fn launch_fds(
-    cgroup: &Cgroup,
-    stdio: Vec<OwnedFd>,
-    namespaces: Vec<OwnedFd>,
-) -> Result<(Groups, OrderFds), Error> {
+fn launch_fds(cgroup: &Cgroup, stdio: Vec<OwnedFd>, namespaces: Vec<OwnedFd>) -> Result<(Groups, OrderFds), Error> {
     let entry = cgroup.entry().map_err(of_cgroup)?;
     let told = Groups { procs: entry.procs.len(), directory: entry.directory.is_some(), hierarchies: Vec::new() };
     let groups = entry.procs.into_iter().chain(entry.directory).collect();

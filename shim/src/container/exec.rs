@@ -1,18 +1,20 @@
 //! Further processes in a running container.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use policy::plan;
 use policy::spec::{self, load_process, plan_process};
 
-use super::create::{compile, launch_fds};
+use super::create::compile;
 use super::error::Error;
 use super::event::Event;
+use super::grounds::of_cgroup;
 use super::process::{Phase, Process};
 use super::stdio::{self, Streams};
 use super::{Container, exit, lock};
 use crate::failpoint;
-use crate::stage::message::{ExecOrder, Program};
+use crate::stage::launch::Entering;
+use crate::stage::message::{ExecEntry, ExecOrder, Program};
 
 /// The exit status of an exec whose program cannot be run, as in a shell.
 const NO_PROGRAM: u32 = 127;
@@ -25,6 +27,15 @@ pub(crate) struct Exec {
     pub(super) process: Process,
     plan: plan::Process,
     seccomp: Option<Program>,
+    /// Joins the container's cgroups from the moment on in which the exec is added; taken by Start.
+    entering: Mutex<Option<Entering>>,
+}
+
+impl Exec {
+    /// The pid of the stage that waits for Start.
+    pub(super) fn entering(&self) -> Option<u32> {
+        lock(&self.entering).as_ref().and_then(Entering::pid)
+    }
 }
 
 /// What the engine says of an exec.
@@ -54,7 +65,9 @@ impl Container {
         let plan = self.plan_exec(&request)?;
         let seccomp = compile(plan.seccomp.clone(), &self.id).await?;
         let process = Process::new(request.id.clone(), Streams::new(request.stdio, self.grounds.names.clone()));
-        let exec = Arc::new(Exec { process, plan, seccomp });
+        // Best effort: Start tries again, and says what is wrong.
+        let entering = Mutex::new(self.enter(&plan).ok());
+        let exec = Arc::new(Exec { process, plan, seccomp, entering });
         let mut execs = lock(&self.execs);
         if execs.contains_key(&request.id) {
             return Err(Error::AlreadyExists(format!("id {}", request.id)));
@@ -63,6 +76,13 @@ impl Container {
         self.shared.events.emit(&self.id, Event::ExecAdded { exec: request.id.clone() });
         execs.insert(request.id, exec);
         Ok(())
+    }
+
+    /// A stage on its way into the container's cgroups.
+    fn enter(&self, process: &plan::Process) -> Result<Entering, Error> {
+        let procs = self.grounds.cgroup.entry().map_err(of_cgroup)?.procs;
+        let entry = ExecEntry { procs: procs.len(), cpu_affinity: process.cpu_affinity_initial.clone() };
+        Ok(self.shared.launcher.enter(&entry, &procs)?)
     }
 
     fn plan_exec(&self, request: &Request) -> Result<plan::Process, Error> {
@@ -109,16 +129,19 @@ impl Container {
         let stdio = process.streams.open(self.grounds.stdio_owner(&exec.plan)).await?;
         let init = crate::sys::signal::open(self.init.pid())
             .map_err(|_| Error::FailedPrecondition(format!("container {} init process is not running", self.id)))?;
-        let (groups, fds) = launch_fds(&self.grounds.cgroup, stdio, vec![init])?;
+        let directory = self.grounds.cgroup.entry().map_err(of_cgroup)?.directory;
         let order = ExecOrder {
             id: self.id.clone(),
             process: exec.plan.clone(),
             id_map: self.grounds.id_map,
             seccomp: exec.seccomp.clone(),
             no_new_keyring: self.grounds.no_new_keyring,
-            groups,
+            directory: directory.is_some(),
         };
-        let executed = self.shared.launcher.exec(&order, fds, |pid| process.exists_as(pid)).await?;
+        let fds: Vec<_> = stdio.into_iter().chain(directory).chain([init]).collect();
+        let entering = lock(&exec.entering).take();
+        let entering = entering.map_or_else(|| self.enter(&exec.plan), Ok)?;
+        let executed = entering.exec(&order, &fds, |pid| process.exists_as(pid)).await?;
         for note in &executed.notes {
             log::warn!(container = self.id.as_str(), exec = process.id.as_str(); "{note}");
         }

@@ -40,27 +40,12 @@ impl Channel {
 
     /// Sends a message. The other end's absence is an error (`EPIPE`), never a signal.
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = serde_json::to_vec(message)?;
-        if bytes.len() > MAX_MESSAGE || fds.len() > MAX_FDS {
-            return Err(io::Error::from(io::ErrorKind::InvalidInput));
-        }
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-        let mut beside = SendAncillaryBuffer::new(&mut space);
-        if !fds.is_empty() {
-            beside.push(SendAncillaryMessage::ScmRights(fds));
-        }
-        rustix::io::retry_on_intr(|| sendmsg(&self.0, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL))?;
-        Ok(())
+        send(self.0.as_fd(), message, fds)
     }
 
     /// Sends a message of any length: it lies in a memfd, the first of the descriptors.
     pub(crate) fn send_order(&self, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut memfd = File::from(memfd_create("eci-order", MemfdFlags::CLOEXEC)?);
-        memfd.write_all(&serde_json::to_vec(order)?)?;
-        memfd.seek(SeekFrom::Start(0))?;
-        let mut all = vec![memfd.as_fd()];
-        all.extend_from_slice(fds);
-        self.send(&(), &all)
+        send_order(self.0.as_fd(), order, fds)
     }
 
     /// Waits for a message.
@@ -95,6 +80,29 @@ impl From<Channel> for OwnedFd {
     fn from(channel: Channel) -> Self {
         channel.0
     }
+}
+
+fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let bytes = serde_json::to_vec(message)?;
+    if bytes.len() > MAX_MESSAGE || fds.len() > MAX_FDS {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        beside.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    rustix::io::retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL))?;
+    Ok(())
+}
+
+fn send_order(socket: BorrowedFd<'_>, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut memfd = File::from(memfd_create("eci-order", MemfdFlags::CLOEXEC)?);
+    memfd.write_all(&serde_json::to_vec(order)?)?;
+    memfd.seek(SeekFrom::Start(0))?;
+    let mut all = vec![memfd.as_fd()];
+    all.extend_from_slice(fds);
+    send(socket, &(), &all)
 }
 
 fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Received<T>> {
@@ -140,9 +148,12 @@ impl AsyncChannel {
 
     /// Sends a short message; the peer reads one at a time, so there is always room.
     pub(crate) fn send(&self, message: &impl Serialize) -> io::Result<()> {
-        let bytes = serde_json::to_vec(message)?;
-        rustix::net::send(self.0.get_ref(), &bytes, SendFlags::NOSIGNAL)?;
-        Ok(())
+        send(self.0.get_ref().as_fd(), message, &[])
+    }
+
+    /// Sends a message of any length, likewise.
+    pub(crate) fn send_order(&self, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send_order(self.0.get_ref().as_fd(), order, fds)
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::message::{BuildOrder, ExecOrder, Failure, Report, Start};
+use super::message::{BuildOrder, ExecEntry, ExecOrder, Failure, Report, Start};
 use super::{BUILD, EXEC};
 
 /// Why a stage did not do its work.
@@ -60,6 +60,11 @@ pub(crate) struct Waiting {
     control: AsyncChannel,
 }
 
+/// An exec stage that waits for Start in the container's cgroups. Dropped instead, it is killed.
+pub(crate) struct Entering {
+    stage: Option<Stage>,
+}
+
 /// What the exec stage leaves behind: the user's program runs.
 pub(crate) struct Executed {
     /// Its pid in the shim's pid namespace.
@@ -72,13 +77,13 @@ pub(crate) struct Executed {
     pub(crate) notes: Vec<String>,
 }
 
-/// The descriptors of an order. `stdio` is empty for a process with a terminal.
+/// The descriptors of a [`BuildOrder`]. `stdio` is empty for a process with a terminal.
 pub(crate) struct OrderFds {
     /// stdin, stdout, stderr of the process; empty with a terminal.
     pub(crate) stdio: Vec<OwnedFd>,
     /// `cgroup.procs` files to write `0` to, then the cgroup v2 directory if there is one.
     pub(crate) groups: Vec<OwnedFd>,
-    /// Joined namespaces in the order of `joins.joined` and then the lease (create), or the init's pidfd (exec).
+    /// Joined namespaces in the order of `joins.joined` and then the lease.
     pub(crate) namespaces: Vec<OwnedFd>,
 }
 
@@ -123,35 +128,10 @@ impl Launcher {
         }
     }
 
-    /// Runs one more program in a container. Returns when it runs (its execve succeeded). When it fails its process is
-    /// reaped. `cloned` is told the process's pid as soon as it exists, so that it can be killed while it is on its way.
-    pub(crate) async fn exec(
-        &self,
-        order: &ExecOrder,
-        fds: OrderFds,
-        cloned: impl FnOnce(i32),
-    ) -> Result<Executed, LaunchError> {
-        let all: Vec<BorrowedFd<'_>> =
-            fds.stdio.iter().chain(&fds.groups).chain(&fds.namespaces).map(AsFd::as_fd).collect();
-        let stage = self.spawn(EXEC, order, &all)?;
-        drop(fds);
-        let mut progress = Progress::default();
-        let outcome = progress.until_executed(&stage, cloned).await;
-        tokio::spawn(stage.reap());
-        match (outcome, progress.pidfd) {
-            (Ok(()), Some(pidfd)) => Ok(Executed {
-                pid: pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?,
-                pidfd,
-                terminal: progress.terminal,
-                notes: progress.notes,
-            }),
-            (outcome, pidfd) => {
-                if let Some(pidfd) = pidfd {
-                    kill_and_reap(pidfd).await;
-                }
-                Err(outcome.err().unwrap_or(LaunchError::Died("the process")))
-            }
-        }
+    /// Spawns a stage for one more program in a container, and lets it join the cgroups of `procs`.
+    pub(crate) fn enter(&self, entry: &ExecEntry, procs: &[OwnedFd]) -> Result<Entering, LaunchError> {
+        let fds: Vec<BorrowedFd<'_>> = procs.iter().map(AsFd::as_fd).collect();
+        Ok(Entering { stage: Some(self.spawn(EXEC, entry, &fds)?) })
     }
 
     /// Spawns a stage and hands it its order. std's `Command` without `pre_exec` is posix_spawn(3): nothing of ours
@@ -174,7 +154,56 @@ impl Launcher {
             Ok((pidfd, AsyncChannel::new(control)?))
         };
         let (pidfd, control) = open().map_err(channel("hand a stage its order"))?;
-        Ok(Stage { pidfd, control })
+        Ok(Stage { pid: child.id(), pidfd, control })
+    }
+}
+
+impl Entering {
+    /// The stage's pid: it is in the container's cgroups, and none of its processes.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.stage.as_ref().map(|stage| stage.pid)
+    }
+
+    /// Runs the program. Returns when it runs (its execve succeeded). When it fails its process is reaped. `cloned` is
+    /// told the process's pid as soon as it exists, so that it can be killed while it is on its way.
+    pub(crate) async fn exec(
+        mut self,
+        order: &ExecOrder,
+        fds: &[OwnedFd],
+        cloned: impl FnOnce(i32),
+    ) -> Result<Executed, LaunchError> {
+        let stage = self.stage.take().ok_or(LaunchError::Died("the exec stage"))?;
+        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let sent = stage.control.send_order(order, &fds);
+        let mut progress = Progress::default();
+        // Whoever cannot be told has failed before, and has said why.
+        let outcome = match (progress.until_executed(&stage, cloned).await, sent) {
+            (Err(LaunchError::Died(_)), Err(cause)) => Err(channel("hand a stage its order")(cause)),
+            (outcome, _) => outcome,
+        };
+        tokio::spawn(stage.reap());
+        match (outcome, progress.pidfd) {
+            (Ok(()), Some(pidfd)) => Ok(Executed {
+                pid: pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?,
+                pidfd,
+                terminal: progress.terminal,
+                notes: progress.notes,
+            }),
+            (outcome, pidfd) => {
+                if let Some(pidfd) = pidfd {
+                    kill_and_reap(pidfd).await;
+                }
+                Err(outcome.err().unwrap_or(LaunchError::Died("the process")))
+            }
+        }
+    }
+}
+
+impl Drop for Entering {
+    fn drop(&mut self) {
+        if let (Some(stage), Ok(runtime)) = (self.stage.take(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(kill_and_reap(stage.pidfd));
+        }
     }
 }
 
@@ -192,6 +221,7 @@ impl Waiting {
 
 /// A stage that runs.
 struct Stage {
+    pid: u32,
     pidfd: OwnedFd,
     control: AsyncChannel,
 }

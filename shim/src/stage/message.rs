@@ -37,9 +37,22 @@ pub(crate) struct BuildOrder {
     pub(crate) groups: Groups,
 }
 
-/// The shim asks the exec stage for one more process in a running container.
+/// The shim makes an exec stage ready for one more process in a running container: the first of its two orders, which comes
+/// when the exec is added.
 ///
-/// Its descriptors: stdin, stdout, stderr (unless `terminal`), those of [`Groups`], the pidfd of the container's init.
+/// Its descriptors: one for each `cgroup.procs` to write.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExecEntry {
+    /// How many `cgroup.procs` files there are.
+    pub(crate) procs: usize,
+    /// `process.execCPUAffinity.initial`: the CPUs on which the groups are joined.
+    pub(crate) cpu_affinity: Option<String>,
+}
+
+/// The second one, which comes when the exec is started.
+///
+/// Its descriptors: stdin, stdout, stderr (unless `terminal`), the cgroup v2 directory if there is one, the pidfd of the
+/// container's init.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ExecOrder {
     /// The container's id.
@@ -52,8 +65,8 @@ pub(crate) struct ExecOrder {
     pub(crate) seccomp: Option<Program>,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
-    /// How its cgroups are joined.
-    pub(crate) groups: Groups,
+    /// Whether there is a cgroup v2 directory.
+    pub(crate) directory: bool,
 }
 
 /// How many descriptors an order carries for cgroups: one for each `cgroup.procs` to write, and one for the directory
