@@ -249,8 +249,8 @@ fn record(draft: &mut Draft, pid: u32, namespace: &str) -> Result<(), Error> {
 /// The descriptors of an order, and how its cgroups are told.
 fn launch_fds(cgroup: &Cgroup, stdio: Vec<OwnedFd>, namespaces: Vec<OwnedFd>) -> Result<(Groups, OrderFds), Error> {
     let entry = cgroup.entry().map_err(of_cgroup)?;
-    let told = Groups { procs: entry.procs.len(), directory: entry.directory.is_some(), hierarchies: Vec::new() };
-    let groups = entry.procs.into_iter().chain(entry.directory).collect();
+    let told = Groups { tasks: entry.tasks.len(), directory: entry.directory.is_some(), hierarchies: Vec::new() };
+    let groups = entry.tasks.into_iter().chain(entry.directory).collect();
     Ok((told, OrderFds { stdio, groups, namespaces }))
 }
 

@@ -80,9 +80,9 @@ impl Container {
 
     /// A stage on its way into the container's cgroups.
     fn enter(&self, process: &plan::Process) -> Result<Entering, Error> {
-        let procs = self.grounds.cgroup.entry().map_err(of_cgroup)?.procs;
-        let entry = ExecEntry { procs: procs.len(), cpu_affinity: process.cpu_affinity_initial.clone() };
-        Ok(self.shared.launcher.enter(&entry, &procs)?)
+        let tasks = self.grounds.cgroup.entry().map_err(of_cgroup)?.tasks;
+        let entry = ExecEntry { tasks: tasks.len(), cpu_affinity: process.cpu_affinity_initial.clone() };
+        Ok(self.shared.launcher.enter(&entry, &tasks)?)
     }
 
     fn plan_exec(&self, request: &Request) -> Result<plan::Process, Error> {

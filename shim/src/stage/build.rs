@@ -5,8 +5,7 @@
 //! take a copy: every mount of the copy is locked by the kernel (mount_namespaces(7), "Restrictions on mount
 //! namespaces").
 //!
-//! Init is cloned early and works beside this stage: joining cgroups can wait for an RCU grace period, and assembling
-//! mounts does not need it.
+//! Init is cloned early and joins its cgroups and makes its namespaces while this stage assembles mounts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -34,8 +33,8 @@ pub(super) struct Fds {
     pub(super) stdio: Vec<OwnedFd>,
     /// Init's end of its control socket.
     pub(super) init: Channel,
-    /// `cgroup.procs` files that init writes itself to.
-    pub(super) procs: Vec<OwnedFd>,
+    /// `tasks` files that init writes itself to.
+    pub(super) tasks: Vec<OwnedFd>,
     /// The cgroup v2 directory.
     pub(super) directory: Option<OwnedFd>,
     /// The namespaces that are joined.
@@ -256,7 +255,7 @@ impl Fds {
         let mut take = |count: usize| fds.by_ref().take(count).collect::<Vec<_>>();
         let stdio = take(if order.plan.process.terminal { 0 } else { 3 });
         let init = take(1);
-        let procs = take(order.groups.procs);
+        let tasks = take(order.groups.tasks);
         let directory = take(usize::from(order.groups.directory));
         let joined = take(order.joins.joined.len());
         match (init.into_iter().next(), fds.next()) {
@@ -264,7 +263,7 @@ impl Fds {
                 lease,
                 stdio,
                 init: Channel::from(init),
-                procs,
+                tasks,
                 directory: directory.into_iter().next(),
                 joined: order.joins.joined.iter().copied().zip(joined).collect(),
             }),

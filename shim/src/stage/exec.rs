@@ -1,8 +1,8 @@
 //! The exec stage: one more program in a running container.
 //!
-//! It is made when an exec is added and joins the container's cgroups then: moving a process waits for an RCU grace period
-//! of several milliseconds, which thus passes before the exec is started. Told to start it joins the namespaces, clones the
-//! process into the pid namespace, and leaves; the process sets itself up and executes the program.
+//! It is made when an exec is added and joins the container's cgroups of v1 then: what a new process takes to come up has
+//! passed when the exec is started. Told to start it joins the namespaces, clones the process into the pid namespace, and
+//! leaves; the process sets itself up and executes the program.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -45,15 +45,15 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
 }
 
 /// Joins the cgroups that a process is moved to.
-fn enter(entry: &ExecEntry, procs: &[OwnedFd]) -> Result<(), Failure> {
-    if procs.len() != entry.procs {
+fn enter(entry: &ExecEntry, tasks: &[OwnedFd]) -> Result<(), Failure> {
+    if tasks.len() != entry.tasks {
         return Err(Failure::line("receive the entry: its descriptors are not complete"));
     }
     if let Some(list) = &entry.cpu_affinity {
         process::affinity::set(None, "process.execCPUAffinity.initial", list)?;
     }
     // 0 is the writer (cgroups(7)). The permission is that of whoever opened the file.
-    procs.iter().try_for_each(|group| match rustix::io::write(group, b"0") {
+    tasks.iter().try_for_each(|group| match rustix::io::write(group, b"0") {
         Ok(_) => Ok(()),
         Err(errno) => Err(Failure::at("join", "the container's cgroup")(errno)),
     })

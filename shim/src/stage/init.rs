@@ -30,8 +30,8 @@ pub(super) struct Init<'a> {
 /// Goes on as init. Returns only when the user's program does not run, after the shim has been told.
 pub(super) fn run(init: Init<'_>) -> Result<(), Failure> {
     let Init { order, fds, stage, proc } = init;
-    let Fds { stdio, init: control, procs, .. } = fds;
-    if let Err(failure) = live(order, stdio, &control, procs, &stage, proc) {
+    let Fds { stdio, init: control, tasks, .. } = fds;
+    if let Err(failure) = live(order, stdio, &control, tasks, &stage, proc) {
         // The same line goes to nobody else: the build stage sees its socket end and keeps quiet.
         let _gone = control.send(&Report::Failed(failure), &[]);
     }
@@ -42,14 +42,14 @@ fn live(
     order: &BuildOrder,
     stdio: Vec<OwnedFd>,
     control: &Channel,
-    procs: Vec<OwnedFd>,
+    tasks: Vec<OwnedFd>,
     stage: &Channel,
     proc: OwnedFd,
 ) -> Result<(), Failure> {
     if hear(stage)?.0 != Sync::Mapped {
         return Err(Failure::line("the build stage is out of step"));
     }
-    for group in procs {
+    for group in tasks {
         // 0 is the writer (cgroups(7)). The permission is that of whoever opened the file.
         rustix::io::write(&group, b"0").map_err(Failure::at("join", "the container's cgroup"))?;
     }

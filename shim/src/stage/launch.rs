@@ -81,7 +81,7 @@ pub(crate) struct Executed {
 pub(crate) struct OrderFds {
     /// stdin, stdout, stderr of the process; empty with a terminal.
     pub(crate) stdio: Vec<OwnedFd>,
-    /// `cgroup.procs` files to write `0` to, then the cgroup v2 directory if there is one.
+    /// `tasks` files to write `0` to, then the cgroup v2 directory if there is one.
     pub(crate) groups: Vec<OwnedFd>,
     /// Joined namespaces in the order of `joins.joined` and then the lease.
     pub(crate) namespaces: Vec<OwnedFd>,
@@ -128,9 +128,9 @@ impl Launcher {
         }
     }
 
-    /// Spawns a stage for one more program in a container, and lets it join the cgroups of `procs`.
-    pub(crate) fn enter(&self, entry: &ExecEntry, procs: &[OwnedFd]) -> Result<Entering, LaunchError> {
-        let fds: Vec<BorrowedFd<'_>> = procs.iter().map(AsFd::as_fd).collect();
+    /// Spawns a stage for one more program in a container, and lets it join the cgroups of `tasks`.
+    pub(crate) fn enter(&self, entry: &ExecEntry, tasks: &[OwnedFd]) -> Result<Entering, LaunchError> {
+        let fds: Vec<BorrowedFd<'_>> = tasks.iter().map(AsFd::as_fd).collect();
         Ok(Entering { stage: Some(self.spawn(EXEC, entry, &fds)?) })
     }
 

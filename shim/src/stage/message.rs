@@ -40,11 +40,11 @@ pub(crate) struct BuildOrder {
 /// The shim makes an exec stage ready for one more process in a running container: the first of its two orders, which comes
 /// when the exec is added.
 ///
-/// Its descriptors: one for each `cgroup.procs` to write.
+/// Its descriptors: one for each `tasks` file to write.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ExecEntry {
-    /// How many `cgroup.procs` files there are.
-    pub(crate) procs: usize,
+    /// How many `tasks` files there are.
+    pub(crate) tasks: usize,
     /// `process.execCPUAffinity.initial`: the CPUs on which the groups are joined.
     pub(crate) cpu_affinity: Option<String>,
 }
@@ -69,12 +69,12 @@ pub(crate) struct ExecOrder {
     pub(crate) directory: bool,
 }
 
-/// How many descriptors an order carries for cgroups: one for each `cgroup.procs` to write, and one for the directory
+/// How many descriptors an order carries for cgroups: one for each `tasks` file to write, and one for the directory
 /// that clone3(2) takes (`CLONE_INTO_CGROUP`).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Groups {
-    /// `cgroup.procs` files of cgroup v1 hierarchies (and of the unified one on hybrid hosts).
-    pub(crate) procs: usize,
+    /// `tasks` files of cgroup v1 hierarchies.
+    pub(crate) tasks: usize,
     /// Whether a cgroup v2 directory follows.
     pub(crate) directory: bool,
     /// The hierarchies that a cgroup mount inside shows, as `/proc/self/cgroup` names their controllers (`cpu,cpuacct`,

@@ -56,10 +56,10 @@ pub(crate) struct Cgroup {
 /// How a process of ours gets into the group: both lists, all at once.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// `cgroup.procs` of v1 groups and, on a hybrid host, of the unified one, for writing. The process writes `0`, in one
-    /// go: the first write waits for an RCU grace period (4 to 14 ms), those right behind it do not.
-    pub(crate) procs: Vec<OwnedFd>,
-    /// Where v2 is all there is: the directory, for clone3(2) with `CLONE_INTO_CGROUP`, which waits for nothing.
+    /// `tasks` of v1 groups, for writing: a process with one thread writes `0`. (`cgroup.procs` would wait for an RCU
+    /// grace period of some ten milliseconds, which a thread that moves itself is spared: kernel commit 9a3284fad42f.)
+    pub(crate) tasks: Vec<OwnedFd>,
+    /// The directory of the v2 group, for clone3(2) with `CLONE_INTO_CGROUP`, which waits for nothing either.
     pub(crate) directory: Option<OwnedFd>,
 }
 
@@ -124,17 +124,17 @@ impl Cgroup {
     /// # Errors
     /// When the group is gone.
     pub(crate) fn entry(&self) -> Result<Entry, Error> {
-        if let [Group { hierarchy, dir }] = self.groups.as_slice()
-            && hierarchy.is_v2()
-        {
-            let directory = tree::open(dir).map_err(step("open", dir))?;
-            return Ok(Entry { procs: Vec::new(), directory: Some(directory) });
+        let mut entry = Entry { tasks: Vec::new(), directory: None };
+        for Group { hierarchy, dir } in &self.groups {
+            if hierarchy.is_v2() {
+                entry.directory = Some(tree::open(dir).map_err(step("open", dir))?);
+            } else {
+                let path = dir.join("tasks");
+                let tasks = openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+                entry.tasks.push(tasks.map_err(step("open", path))?);
+            }
         }
-        let open = |group: &Group| {
-            let path = group.dir.join("cgroup.procs");
-            openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(step("open", path))
-        };
-        Ok(Entry { procs: self.groups.iter().map(open).collect::<Result<_, _>>()?, directory: None })
+        Ok(entry)
     }
 
     /// The processes of the group and of all groups below it, by pid, sorted; none when it is gone. Those that this pid

@@ -97,8 +97,8 @@ fn run_in(cgroup: &Cgroup, script: &str) -> Child {
         .spawn()
         .expect("sh");
     let entry = cgroup.entry().expect("an entry");
-    for procs in &entry.procs {
-        rustix::io::write(procs, child.id().to_string().as_bytes()).expect("a join");
+    for tasks in &entry.tasks {
+        rustix::io::write(tasks, child.id().to_string().as_bytes()).expect("a join");
     }
     if let Some(directory) = &entry.directory {
         tree::write(directory.as_fd(), "cgroup.procs", &child.id().to_string()).expect("a join");
