@@ -6,6 +6,7 @@
 //! * [`cli`]: the verbs for people.
 //!
 //! Invariant: which of these a process is, is decided here, by its arguments and before it has a second thread.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make what they test"))]
 
 mod cli;
 mod container;

@@ -5,7 +5,7 @@
 //! as its process. Needs root: without `no_new_privs`, seccomp(2) asks for CAP_SYS_ADMIN.
 
 // clippy takes a test without the harness for a program.
-#![allow(clippy::expect_used)]
+#![allow(clippy::disallowed_methods, clippy::expect_used)]
 
 use std::{
     fs, io,

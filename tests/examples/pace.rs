@@ -1,6 +1,6 @@
 //! How long the shim itself takes, without an engine: `pace [RUNS]` prints medians in milliseconds of creating and starting
 //! a container, of an exec from request to the end of `true`, and of deleting.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods)]
 
 use std::time::Instant;
 

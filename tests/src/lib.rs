@@ -10,7 +10,7 @@
 //! Invariant: nothing here uses the code that it tests; the binary is all that is known of it. Every test program runs in
 //! a sandbox (`tests/sandbox`), so what a failed test leaves behind ends with its program.
 #![deny(unsafe_code)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 pub mod bundle;
 pub mod events;

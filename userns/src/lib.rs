@@ -13,6 +13,7 @@
 //!
 //! The crate knows nothing of containerd, of tokio or of the OCI spec's JSON. Its functions are synchronous and are
 //! called from single-threaded stage processes, unless they say otherwise.
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make what they test"))]
 
 pub mod creds;
 
@@ -20,16 +21,20 @@ pub mod error;
 
 pub mod idmap;
 
+#[allow(clippy::disallowed_methods, reason = "files below /run/eci, by the descriptor of their directory")]
 pub mod lease;
 
+#[allow(clippy::disallowed_methods, reason = "mounts are made here")]
 pub mod mount;
 
 pub mod mountinfo;
 
+#[allow(clippy::disallowed_methods, reason = "root filesystems are put together here, of the host's directories")]
 pub mod rootfs;
 
 mod sys;
 
+#[allow(clippy::disallowed_methods, reason = "what all others go through")]
 pub mod tree;
 
 pub use error::{Error, Result};

@@ -4,7 +4,12 @@
 //! One test runs at a time: between fork and execve the processes that one starts have the descriptors of another, and
 //! with them its locks.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "clippy.toml's leave for tests does not reach their helpers")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "clippy.toml's leave for tests does not reach their helpers"
+)]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};

@@ -1,6 +1,6 @@
 //! Detached mounts: flags, propagation, id maps, and what the kernel says when it refuses.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 mod kernel;
 

@@ -1,6 +1,6 @@
 //! Root filesystems: every form in which an engine hands one over, with the owners on disk as the container sees them.
 
-#![allow(clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::panic, reason = "a test's helpers fail the test")]
 
 mod kernel;
 

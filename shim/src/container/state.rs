@@ -58,6 +58,7 @@ impl State {
     ///
     /// # Errors
     /// One line with path and cause.
+    #[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
     pub(crate) fn write(&self, bundle: &Path) -> Result<(), String> {
         let path = bundle.join(FILE);
         let temporary = bundle.join("eci.json.new");
@@ -92,6 +93,7 @@ impl State {
     }
 
     /// Removes it from a bundle.
+    #[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
     pub(crate) fn remove(bundle: &Path) {
         // What is not there need not be removed, and what cannot be goes with the bundle.
         let _ = fs::remove_file(bundle.join(FILE));
@@ -103,6 +105,7 @@ impl State {
 ///
 /// # Errors
 /// The first thing that could not be removed; everything else is removed all the same.
+#[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
 pub(crate) fn clean_up(bundle: &Path) -> Result<u32, String> {
     let mut result = Ok(0);
     if let Some(state) = State::read(bundle)? {

@@ -76,6 +76,7 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
 
 /// A mount namespace of our own. Slave, not private: a bind mount of the container that asks for `rslave` goes on
 /// receiving the host's mounts, and nothing of ours ever propagates to the host.
+#[expect(clippy::disallowed_methods, reason = "our own mount namespace, before there is a tree")]
 fn own_mount_namespace() -> Result<(), Failure> {
     namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("unshare", "the mount namespace"))?;
     rustix::mount::mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
@@ -213,6 +214,7 @@ fn enter_namespaces_of(init: &Peer, proc: BorrowedFd<'_>) -> Result<(), Failure>
 
 /// Makes the tree the root of this mount namespace, and with it init's (pivot_root(2) moves every process whose root was
 /// the old one), and lets go of the host's mounts.
+#[expect(clippy::disallowed_methods, reason = "the working directory is the old root")]
 fn pivot(tree: &Tree) -> Result<(), Failure> {
     let at = Failure::at::<rustix::io::Errno>;
     rustix::process::fchdir(tree.root()).map_err(at("change to", "the container's root"))?;

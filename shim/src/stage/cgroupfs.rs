@@ -9,6 +9,7 @@ use super::message::Failure;
 use super::mounts::{Builder, Data};
 
 /// Mounts it. The caller is in the container's cgroup namespace, which is what a new mount takes its root from.
+#[expect(clippy::disallowed_methods, reason = "a tmpfs of our own that is not attached yet")]
 pub(super) fn mount(builder: &Builder<'_>, mount: &Mount) -> Result<(), Failure> {
     let at = builder.tree.mountpoint_dir(&mount.destination)?;
     let hierarchies = &builder.order.groups.hierarchies;

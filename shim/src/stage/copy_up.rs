@@ -32,6 +32,7 @@ fn directory(from: &OwnedFd, to: BorrowedFd<'_>, depth: usize) -> Result<(), Fai
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "names of one directory, on a tmpfs that is not attached yet")]
 fn one(from: &OwnedFd, to: BorrowedFd<'_>, name: &std::ffi::CStr, depth: usize) -> Result<(), Failure> {
     let at = || Failure::at::<Errno>("copy up", name.to_string_lossy());
     let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at())?;

@@ -44,6 +44,7 @@ pub(super) fn default_mount() -> Result<Mount, Failure> {
 /// Fills `/dev`. Returns the terminal, when the process has one.
 ///
 /// A `/dev` that the spec binds from elsewhere is left as it is: its nodes are the user's choice.
+#[expect(clippy::disallowed_methods, reason = "single names below a descriptor of our own tmpfs")]
 pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failure> {
     let plan = &builder.order.plan;
     let bound = plan.mounts.iter().rev().find(|mount| mount.destination.as_str() == DEV);
@@ -70,6 +71,7 @@ pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failur
 }
 
 /// A node in a directory, owned by the container's root (this process's filesystem ids).
+#[expect(clippy::disallowed_methods, reason = "single names below a descriptor of our own tmpfs")]
 fn node(
     directory: BorrowedFd<'_>,
     name: &str,
@@ -136,6 +138,7 @@ pub(super) struct Covers {
 
 impl Covers {
     /// A null device and an empty directory, read-only, on a tmpfs of our own.
+    #[expect(clippy::disallowed_methods, reason = "single names below a descriptor of our own tmpfs")]
     pub(super) fn new(scratch: &Detached) -> Result<Self, Failure> {
         node(scratch.fd(), "null", FileType::CharacterDevice, (1, 3), 0o666)?;
         rustix::fs::mkdirat(scratch.fd(), "empty", Mode::from_raw_mode(0o555))

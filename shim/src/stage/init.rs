@@ -94,6 +94,7 @@ fn hear(stage: &Channel) -> Result<(Sync, Vec<OwnedFd>), Failure> {
 
 /// `linux.rootfsPropagation`, within the container's own mount namespace: the copy's mounts are slaves of the host's
 /// where the host shares them, and nothing that is set here reaches back.
+#[expect(clippy::disallowed_methods, reason = "the whole of the locked tree, from its root")]
 fn propagate(order: &BuildOrder) -> Result<(), Failure> {
     let Some(propagation) = order.plan.root.propagation else { return Ok(()) };
     let flags = match propagation {

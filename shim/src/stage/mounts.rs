@@ -126,6 +126,7 @@ impl<'a> Builder<'a> {
 
     /// The ipc namespace makes its mqueue filesystem itself, when it is cloned: by the host's root, who owns the
     /// directory until we give it to the container's.
+    #[expect(clippy::disallowed_methods, reason = "by descriptor, of a mount that is not attached yet")]
     fn mqueue(&self) -> Result<Detached, Failure> {
         let mqueue = Detached::filesystem("mqueue", Some("mqueue"), &[], &[])?;
         let root = self.order.id_map.host;

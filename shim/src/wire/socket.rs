@@ -68,6 +68,7 @@ impl Socket {
         self.try_claim().map_err(|error| format!("listen at {}: {error}", self.0.display()))
     }
 
+    #[expect(clippy::disallowed_methods, reason = "our own socket's directory")]
     fn try_claim(&self) -> io::Result<Claim> {
         let dir = self.0.parent().unwrap_or(Path::new("/"));
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -88,6 +89,7 @@ impl Socket {
     }
 
     /// Removes the socket's file, if it is there.
+    #[expect(clippy::disallowed_methods, reason = "our own socket's directory")]
     pub(crate) fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.0) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

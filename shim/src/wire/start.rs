@@ -98,6 +98,7 @@ fn spawn(flags: &Flags, asked: &Asked, group: &str, bundle: &Path, listener: Own
 
 /// The kernel takes a shim before it takes containerd when memory runs out (its score is one higher), as containerd's
 /// own shims do: best effort. The shim inherits it from this process, and a container whose spec is silent from the shim.
+#[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours, and our own process")]
 fn outlive_containerd() {
     let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
     let score = fs::read_to_string(format!("/proc/{parent}/oom_score_adj"));
@@ -107,6 +108,7 @@ fn outlive_containerd() {
 }
 
 /// Writes a file so that a reader sees either nothing or all of it.
+#[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours, and our own process")]
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let temporary = path.with_extension("tmp");
     fs::write(&temporary, bytes)

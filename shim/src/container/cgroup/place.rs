@@ -82,6 +82,7 @@ pub(super) fn make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<
     result.map_err(|(path, errno)| step("make", path)(errno))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a group of the host, which no container can rename")]
 fn try_make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<(), (PathBuf, Errno)> {
     let below = dir.strip_prefix(&hierarchy.mount_point).unwrap_or(dir);
     let mut here = hierarchy.mount_point.clone();
@@ -110,6 +111,7 @@ fn mark(dir: &Path) {
 }
 
 /// Removes the groups above `dir` that one of us made and that are empty now.
+#[expect(clippy::disallowed_methods, reason = "a group of the host, which no container can rename")]
 pub(super) fn remove_parents(hierarchy: &Hierarchy, dir: &Path) {
     let above = dir.ancestors().skip(1).take_while(|parent| *parent != hierarchy.mount_point);
     for parent in above {

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 ///
 /// # Errors
 /// openat2(2)'s, and `EINVAL` when `procfs` is none.
+#[expect(clippy::disallowed_methods, reason = "below a descriptor of our own procfs")]
 pub(super) fn open(procfs: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Errno> {
     check(procfs)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
