@@ -1,0 +1,138 @@
+# What must hold on a pure cgroup v2 machine; sourced by run.sh, which runs every function named check_... in order. A check
+# fails when one of its `is`, `has`, `works` or `refused` does.
+
+check_a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own() {
+  local out
+  out=$($RUN --rm "$IMAGE" ids sh -c 'cat /proc/self/uid_map /proc/self/cgroup; ls -d /proc/[0-9]* | wc -l')
+  # The shell, ls and wc, on a kernel whose procfs has no pidns option: made by a process inside.
+  is "what it sees" "$(echo $out)" "0 100000 65536 0::/ 3"
+}
+
+check_exit_codes_are_those_of_the_programs() {
+  works $RUN --detach "$IMAGE" codes sleep 1000
+  status 42 $RUN --rm "$IMAGE" code sh -c 'exit 42'
+  status 3 inside codes sh -c 'exit 3'
+  status 0 inside codes true
+  gone codes
+}
+
+check_limits_are_in_the_group_and_every_process_is_in_it() {
+  works $RUN --detach --memory-limit 33554432 --cpus 0.5 --cpu-shares 512 "$IMAGE" limits sleep 1000
+  local group=$CGROUP/default/limits
+  is memory.max "$(cat $group/memory.max)" 33554432
+  is cpu.max "$(cat $group/cpu.max)" "50000 100000"
+  is "cpu.weight, of 512 shares" "$(cat $group/cpu.weight)" 59
+  is "init's group" "$(cat /proc/$(pid limits)/cgroup)" 0::/default/limits
+  is "the group's processes" "$(cat $group/cgroup.procs)" "$(pid limits)"
+  is "what the first instruction of an exec sees" "$(inside limits cat /proc/self/cgroup)" 0::/
+  # More than the limit: the kernel kills the exec, and counts; init lives.
+  status 137 inside limits tail -c 100000000 /dev/zero
+  has "memory.events" "$(cat $group/memory.events)" "oom_kill 1"
+  is "init" "$(cat $group/cgroup.procs)" "$(pid limits)"
+  gone limits
+  status 137 $RUN --rm --memory-limit 16777216 "$IMAGE" oom tail -c 100000000 /dev/zero
+}
+
+check_its_own_limits_are_out_of_reach() {
+  works $RUN --detach --cap-add CAP_SYS_ADMIN --memory-limit 33554432 \
+    --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw "$IMAGE" reach sleep 1000
+  is "the limit, from inside" "$(inside reach cat /sys/fs/cgroup/memory.max)" 33554432
+  refused denied inside reach sh -c 'echo max > /sys/fs/cgroup/memory.max'
+  refused denied inside reach sh -c 'echo max > /sys/fs/cgroup/cpu.max'
+  is "what is above it" "$(inside reach sh -c 'ls -d /sys/fs/cgroup/default' 2>&1)" \
+    "ls: /sys/fs/cgroup/default: No such file or directory"
+  is memory.max "$(cat $CGROUP/default/reach/memory.max)" 33554432
+  gone reach
+}
+
+check_the_limit_of_processes_holds() {
+  spec '"args": ["sleep", "1000"], "env": ["PATH=/bin"], "cwd": "/"' '"pids": { "limit": 8 }' > spec.json
+  works ctr run --runtime "$RUNTIME" --detach --config spec.json few
+  local group
+  group=$CGROUP$(sed 's/0:://' "/proc/$(pid few)/cgroup")
+  is pids.max "$(cat "$group/pids.max")" 8
+  works inside few sh -c 'for i in 1 2 3; do sleep 1000 & done'
+  refused "Resource temporarily unavailable" inside few sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done'
+  has "pids.events" "$(cat "$group/pids.events" | tr '\n' ' ')" "max "
+  [ "$(cat "$group/pids.peak")" -le 8 ] || fail "more processes than the limit: $(cat "$group/pids.peak")"
+  gone few
+}
+
+check_device_rules_hold() {
+  # The machine's own second disk, readable for everybody: what refuses is the group's program.
+  mkdir -p /var/tmp/nodes
+  mknod -m 666 /var/tmp/nodes/disk b $(tr : ' ' < /sys/class/block/vdb/dev)
+  works $RUN --detach --mount type=bind,src=/var/tmp/nodes,dst=/nodes,options=rbind:rw "$IMAGE" devices sleep 1000
+  refused "Operation not permitted" inside devices head -c 1 /nodes/disk
+  works inside devices sh -c 'echo > /dev/null && head -c 1 /dev/zero'
+  gone devices
+  works $RUN --rm --device /var/tmp/nodes/disk "$IMAGE" device sh -c 'head -c 1 /var/tmp/nodes/disk > /dev/null'
+}
+
+check_mounts_are_locked_and_its_own_are_its_own() {
+  mkdir -p /var/tmp/secret && echo host > /var/tmp/secret/file
+  works $RUN --detach --cap-add CAP_SYS_ADMIN \
+    --mount type=bind,src=/var/tmp/secret,dst=/secret,options=rbind:ro "$IMAGE" locked sleep 1000
+  is "the file" "$(inside locked cat /secret/file)" host
+  refused "" inside locked mount -o remount,bind,rw /secret
+  refused "" inside locked umount /secret
+  refused "Read-only" inside locked sh -c 'echo changed > /secret/file'
+  refused "" inside locked unshare --user --map-root-user --mount mount -o remount,bind,rw /secret
+  works inside locked sh -c 'mkdir /mine && mount -t tmpfs mine /mine && touch /mine/a &&
+    mount -o remount,ro /mine && ! touch /mine/b && mount -o remount,rw /mine && touch /mine/b && umount /mine'
+  is "the file, on the host" "$(cat /var/tmp/secret/file)" host
+  gone locked
+}
+
+check_files_on_disk_belong_to_whom_the_container_says() {
+  works $RUN --detach "$IMAGE" owners sleep 1000
+  works inside owners sh -c 'echo x > /by-root; echo x > /by-user; chown 1000:100 /by-user'
+  is "owners on disk" "$(find /var/lib/containerd -name 'by-*' -printf '%f %U:%G\n' | sort | tr '\n' ' ')" \
+    "by-root 0:0 by-user 1000:100 "
+  is "owners of the image, inside" "$(inside owners stat -c %u:%g /bin/busybox)" 0:0
+  gone owners
+}
+
+check_a_container_joins_the_network_of_another() {
+  works $RUN --detach "$IMAGE" first sh -c 'nc -l -p 8080 -e echo hello; sleep 1000'
+  works $RUN --detach --with-ns "network:/proc/$(pid first)/ns/net" "$IMAGE" second sleep 1000
+  for namespace in net user; do
+    is "$namespace" "$(readlink "/proc/$(pid second)/ns/$namespace")" "$(readlink "/proc/$(pid first)/ns/$namespace")"
+  done
+  [ "$(readlink "/proc/$(pid second)/ns/pid")" != "$(readlink "/proc/$(pid first)/ns/pid")" ] || fail "pid namespaces are one"
+  is "what the first one serves" "$(inside second nc 127.0.0.1 8080 < /dev/null)" hello
+  is "groups" "$(ls -d $CGROUP/default/*/ | tr '\n' ' ')" "$CGROUP/default/first/ $CGROUP/default/second/ "
+  gone second
+  gone first
+}
+
+check_what_a_killed_shim_leaves_goes_with_the_task() {
+  works $RUN --detach "$IMAGE" orphan sleep 1000
+  local init shim
+  init=$(pid orphan)
+  shim=$(awk '$1 == "PPid:" { print $2 }' "/proc/$init/status")
+  kill -KILL "$shim"
+  eventually "the task is stopped or gone" sh -c '! ctr task list | grep -q "orphan.*RUNNING"'
+  ctr task rm --force orphan > /dev/null 2>&1
+  ctr container rm orphan > /dev/null 2>&1
+  eventually "its process is gone" sh -c "! [ -d /proc/$init ]"
+  eventually "its group is gone" sh -c "! [ -d $CGROUP/default ]"
+}
+
+check_the_look_at_the_host_says_what_there_is_and_what_is_missing() {
+  local out
+  out=$(containerd-shim-eci-v2 check)
+  is "status of a good host" $? 0
+  has check "$(echo "$out" | grep ' cgroups ')" "v2"
+  has check "$out" "6.12"
+  echo 0 > /proc/sys/user/max_user_namespaces
+  out=$(containerd-shim-eci-v2 check)
+  is "status of a bad host" $? 1
+  echo 7000 > /proc/sys/user/max_user_namespaces
+  has check "$(echo "$out" | grep MISSING)" "user namespaces"
+}
+
+check_nothing_is_left() {
+  containerd-shim-eci-v2 ranges > /dev/null
+  is "what there is now, and was not" "$(machine | diff before - | grep '^[<>]')" ""
+}

@@ -1,0 +1,90 @@
+//! A virtual machine with cgroup v2 alone, every controller, and an older kernel (tests/hosts/vm-run): containers of
+//! containerd 1.7 with what most users have.
+//!
+//! The machine is emulated, so all tests share one boot: `checks.sh` does the checks and says how each went, and each test
+//! here is about one of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tests::{Output, place};
+
+/// How the checks went: nothing, or what was wrong. None where there is no machine.
+fn results() -> Option<&'static BTreeMap<String, String>> {
+    static RESULTS: OnceLock<Option<BTreeMap<String, String>>> = OnceLock::new();
+    RESULTS.get_or_init(|| place::hosts().join("vm/.complete").exists().then(run)).as_ref()
+}
+
+/// Boots, checks, and reads `RESULT name ok|failed` lines, each with its text below.
+fn run() -> BTreeMap<String, String> {
+    let job = place::new_dir("vm");
+    let sources = place::sources().join("tests/vm");
+    let copy = |from: std::path::PathBuf, to: &str| {
+        let done = Command::new("cp").arg("-a").arg(from).arg(job.join(to)).status();
+        assert!(done.is_ok_and(|status| status.success()), "copy {to}");
+    };
+    std::fs::create_dir(job.join("bin")).expect("a directory");
+    copy(sources.join("run.sh"), "run.sh");
+    copy(sources.join("checks.sh"), "checks.sh");
+    copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
+    copy(place::busybox(), "rootfs");
+    let shim = job.join("bin/containerd-shim-eci-v2");
+    let stripped = Command::new("strip").arg("-o").arg(&shim).arg(place::shim()).status();
+    assert!(stripped.is_ok_and(|status| status.success()), "strip");
+
+    let output = Command::new(place::sources().join("hosts/vm-run")).arg(&job).arg("300").output();
+    let output = Output::from(output.expect("tests/hosts/vm-run"));
+    assert_eq!(output.status, 0, "{output:#?}");
+    let mut results = BTreeMap::new();
+    for result in output.stdout.split("RESULT ").skip(1) {
+        let (line, text) = result.split_once('\n').expect("a line");
+        let (name, verdict) = line.split_once(' ').expect("a verdict");
+        let text = if verdict == "ok" { String::new() } else { format!("failed:\n{text}") };
+        results.insert(name.to_owned(), text);
+    }
+    results
+}
+
+/// A test for each check, and one that there is a test for each.
+macro_rules! checks {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let name = stringify!($name);
+                let Some(results) = results() else {
+                    return tests::skip(name, "there is no virtual machine (tests/hosts/vm)");
+                };
+                let text = results.get(name).unwrap_or_else(|| panic!("not checked: {results:#?}"));
+                assert!(text.is_empty(), "{text}");
+            }
+        )*
+
+        #[test]
+        fn every_check_has_its_test() {
+            let Some(results) = results() else {
+                return tests::skip("every_check_has_its_test", "there is no virtual machine (tests/hosts/vm)");
+            };
+            let mut tests = [$(stringify!($name)),*];
+            tests.sort_unstable();
+            assert!(results.keys().map(String::as_str).eq(tests), "{results:#?}");
+        }
+    };
+}
+
+checks! {
+    a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own
+    exit_codes_are_those_of_the_programs
+    limits_are_in_the_group_and_every_process_is_in_it
+    its_own_limits_are_out_of_reach
+    the_limit_of_processes_holds
+    device_rules_hold
+    mounts_are_locked_and_its_own_are_its_own
+    files_on_disk_belong_to_whom_the_container_says
+    a_container_joins_the_network_of_another
+    what_a_killed_shim_leaves_goes_with_the_task
+    the_look_at_the_host_says_what_there_is_and_what_is_missing
+    nothing_is_left
+}
