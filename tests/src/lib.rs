@@ -4,6 +4,7 @@
 //! * [`shim::Shim`]: the built binary, driven over the Task API with no daemon; [`shim::Container`] is one task in it.
 //! * [`events::Exchange`]: takes the shim's events as containerd would.
 //! * [`host::Host`]: a Debian with containerd of its own, driven through `ctr`.
+//! * [`room::Room`]: leases and an operator's config of a test's own.
 //! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
 //! * [`skip`]: what this machine cannot run says so.
 //!
@@ -18,10 +19,11 @@ pub mod host;
 pub mod leftovers;
 pub mod output;
 pub mod place;
+pub mod room;
 pub mod shim;
 pub mod stdio;
 
 pub use bundle::Bundle;
 pub use output::Output;
-pub use place::skip;
+pub use place::{sh, skip};
 pub use shim::{Container, Shim};

@@ -56,6 +56,11 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Runs a shell script in the sandbox, outside every container.
+pub fn sh(script: &str) -> crate::Output {
+    std::process::Command::new("bash").args(["-euc", script]).output().expect("bash").into()
+}
+
 /// Says that a test cannot run here, and why. `.ci/skips` lists the tests that may.
 pub fn skip(test: &str, reason: &str) {
     println!("SKIP {test}: {reason}");
