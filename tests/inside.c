@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <linux/keyctl.h>
 #include <linux/mount.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
@@ -144,6 +145,40 @@ static void setcap(char **args) {
     need(setxattr(args[0], "security.capability", data, sizeof data, 0));
 }
 
+// syscall NUMBER [ARGUMENT...]: a system call with up to five numbers.
+static void call(char **args) {
+    long values[6] = {0};
+    for (int i = 0; i < 6 && args[i]; i++) values[i] = strtoul(args[i], NULL, 0);
+    need(syscall(values[0], values[1], values[2], values[3], values[4], values[5]));
+}
+
+// syscall32 NUMBER [ARGUMENT...]: a system call of 32-bit x86, with up to three numbers.
+static void call32(char **args) {
+    unsigned long values[4] = {0};
+    for (int i = 0; i < 4 && args[i]; i++) values[i] = strtoul(args[i], NULL, 0);
+#ifdef __x86_64__
+    long result;
+    asm volatile("int $0x80"
+                 : "=a"(result)
+                 : "a"(values[0]), "b"(values[1]), "c"(values[2]), "d"(values[3])
+                 : "memory", "r8", "r9", "r10", "r11");
+    errno = -(int)result;
+    need((int)result < 0 && (int)result > -4096 ? -1 : 0);
+#else
+    errno = ENOSYS;
+    refused();
+#endif
+}
+
+// keyring: the description of the session keyring (keyctl_describe(3)): type;uid;gid;permissions;name.
+static void keyring(char **args) {
+    (void)args;
+    char text[256] = "";
+    need(syscall(SYS_keyctl, KEYCTL_DESCRIBE, KEY_SPEC_SESSION_KEYRING, text, sizeof text - 1));
+    puts(text);
+    exit(0);
+}
+
 static void put(const char *path, const char *text) {
     int fd = need(open(path, O_WRONLY));
     need(write(fd, text, strlen(text)));
@@ -183,6 +218,9 @@ static const struct {
     {"euid", 0, euid},
     {"setcap", 1, setcap},
     {"nested", 1, nested},
+    {"syscall", 1, call},
+    {"syscall32", 1, call32},
+    {"keyring", 0, keyring},
 };
 
 static void run(char **args) {
