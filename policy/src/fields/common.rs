@@ -194,5 +194,5 @@ const IO_PRIORITY: &[Field] = &[
 
 const CPU_AFFINITY: &[Field] = &[carried("initial", CPU_LIST), carried("final", CPU_LIST)];
 
-/// A list of CPUs as `0-3,7`; its syntax is checked with the process.
-const CPU_LIST: &Shape = &Shape::Text;
+/// The `oci-spec` crate refuses another syntax without naming the property.
+const CPU_LIST: &Shape = &Shape::CpuList;

@@ -17,6 +17,7 @@ pub mod seccomp;
 use serde_json::Value;
 
 use crate::Refusal;
+use crate::spec::cpu_list;
 
 /// How long the lists of a [`Report`] get, and how long a name in them.
 const REPORTED: usize = 64;
@@ -61,6 +62,8 @@ pub enum Shape {
     Any,
     /// A string.
     Text,
+    /// A list of CPUs as `0-3,7`, or an empty string.
+    CpuList,
     /// A boolean.
     Flag,
     /// A whole number from the first to the second.
@@ -226,7 +229,12 @@ impl Walker {
     fn value(&mut self, value: &mut Value, shape: &'static Shape) -> Result<Keep, Refusal> {
         match (shape, &mut *value) {
             (Shape::Any, _) | (Shape::Text, Value::String(_)) | (Shape::Flag, Value::Bool(_)) => Ok(Keep::Yes),
-            (Shape::Text, _) => self.refuse("is not a string"),
+            (Shape::CpuList, Value::String(list)) if list.is_empty() => Ok(Keep::Yes),
+            (Shape::CpuList, Value::String(list)) => match cpu_list::check(list) {
+                Ok(()) => Ok(Keep::Yes),
+                Err(reason) => self.refuse(reason),
+            },
+            (Shape::Text | Shape::CpuList, _) => self.refuse("is not a string"),
             (Shape::Flag, _) => self.refuse("is not true or false"),
             (Shape::Whole(least, most), number) => {
                 let whole = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));

@@ -260,7 +260,12 @@ fn every_carried_row_has_one_type_and_null_is_nothing() {
         let name = path.replace("[]", "[0]");
         let wrong = match field.shape {
             Shape::Any => continue,
-            Shape::Text | Shape::Name(_) | Shape::NameOrEmpty(_) | Shape::KnownName(_) | Shape::Renamed(_) => json!(1),
+            Shape::Text
+            | Shape::CpuList
+            | Shape::Name(_)
+            | Shape::NameOrEmpty(_)
+            | Shape::KnownName(_)
+            | Shape::Renamed(_) => json!(1),
             Shape::Flag | Shape::Whole(..) => json!("1"),
             Shape::List(_) => json!({}),
             Shape::Map(_) | Shape::Object(_) => json!([]),

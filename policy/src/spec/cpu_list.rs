@@ -9,7 +9,7 @@ const MOST: u32 = 65_535;
 ///
 /// # Errors
 /// The reason, with the list.
-pub(super) fn check(list: &str) -> Result<(), String> {
+pub(crate) fn check(list: &str) -> Result<(), String> {
     let range = |range: &str| match range.split_once('-') {
         Some((first, last)) => matches!((number(first), number(last)), (Some(first), Some(last)) if first <= last),
         None => number(range).is_some(),

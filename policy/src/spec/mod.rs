@@ -12,7 +12,7 @@
 
 mod capabilities;
 mod cgroup;
-mod cpu_list;
+pub(crate) mod cpu_list;
 mod device_rules;
 mod devices;
 mod id_map;

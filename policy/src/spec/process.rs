@@ -151,7 +151,7 @@ fn args(process: &SpecProcess) -> Result<Vec<String>, Refusal> {
     Ok(args)
 }
 
-/// As given. An entry without `=` is the engine's business, execve(2) takes it.
+/// As given; the process itself refuses an entry that is not of the form `NAME=value`.
 fn env(process: &SpecProcess) -> Result<Vec<String>, Refusal> {
     let env = process.env().clone().unwrap_or_default();
     for (index, entry) in env.iter().enumerate() {

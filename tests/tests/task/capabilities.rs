@@ -90,7 +90,8 @@ async fn an_exec_has_sets_of_its_own_or_those_of_the_container() {
 async fn sets_that_cannot_be_had_are_smaller_and_logged() {
     let odd = json!({ "bounding": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"], "effective": ["CAP_CHOWN"],
         "inheritable": ["CAP_KILL"], "ambient": ["CAP_CHOWN"] });
-    let bundle = Bundle::new().set("/process/capabilities", odd).push("/process/capabilities/bounding", json!("CAP_NEWER"));
+    let bundle =
+        Bundle::new().set("/process/capabilities", odd).push("/process/capabilities/bounding", json!("CAP_NEWER"));
     let mut container = Container::started(bundle.args(&SHOW)).await;
     assert_eq!(sets(&container.output().await), [0, CHOWN, CHOWN, CHOWN, 0]);
     container.shim.logged("process.capabilities.inheritable has no CAP_KILL: not in bounding").await;

@@ -1,0 +1,162 @@
+//! The container's group: its place, its limits, who is in it, and that nothing of it stays.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tests::{Bundle, Container};
+
+/// The container's group in the hierarchy that has a controller; on cgroup v2 the only one.
+fn group(controller: &str, path: &str) -> PathBuf {
+    let root = Path::new("/sys/fs/cgroup");
+    let base = if is_v2() { root.to_owned() } else { root.join(controller) };
+    base.join(path.trim_start_matches('/'))
+}
+
+fn is_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Every hierarchy that is mounted.
+fn hierarchies() -> Vec<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    fields.filter(|line| line[2].starts_with("cgroup")).map(|line| line[1].into()).collect()
+}
+
+fn read(path: PathBuf) -> String {
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
+}
+
+fn path_of(bundle: &Bundle) -> String {
+    format!("/eci-tests/{}", bundle.id)
+}
+
+#[tokio::test]
+async fn the_group_is_made_everywhere_has_init_and_its_execs_and_goes_as_a_whole_tree() {
+    let bundle = Bundle::new();
+    let path = path_of(&bundle);
+    let container = Container::sleeping(bundle).await;
+    let dirs: Vec<_> = hierarchies().into_iter().map(|it| it.join(path.trim_start_matches('/'))).collect();
+    let members = |dir: &PathBuf| read(dir.join("cgroup.procs")).lines().map(str::to_owned).collect::<Vec<_>>();
+    let pipes = tests::stdio::Pipes::none();
+    container.add_process("e", &container.process(&["sleep", "1000"]), &pipes).await.unwrap();
+    let exec = container.start_process("e").await.unwrap();
+    assert!(!dirs.is_empty());
+    for dir in &dirs {
+        let members = members(dir);
+        for pid in [container.pid, exec] {
+            assert!(members.contains(&pid.to_string()), "{}: {members:?}", dir.display());
+        }
+        fs::create_dir_all(dir.join("a/b")).unwrap();
+    }
+    container.end().await;
+    for dir in dirs {
+        assert!(!dir.exists(), "{}", dir.display());
+    }
+}
+
+#[tokio::test]
+async fn limits_are_in_force_before_the_first_instruction() {
+    if is_v2() {
+        return tests::skip("cgroups::limits_are_in_force_before_the_first_instruction", "these are cgroup v1's files");
+    }
+    let resources = json!({
+        "memory": { "limit": 67_108_864, "reservation": 33_554_432 },
+        "cpu": { "shares": 512, "quota": 50_000, "period": 100_000 },
+        "pids": { "limit": 17 },
+    });
+    let bundle = Bundle::new().set("/linux/resources", resources);
+    let path = path_of(&bundle);
+    // Created and not started: the limits are there, and init is in the group.
+    let container = Container::create(bundle).await.unwrap();
+    for (controller, file, value) in [
+        ("memory", "memory.limit_in_bytes", "67108864"),
+        ("memory", "memory.soft_limit_in_bytes", "33554432"),
+        ("cpu", "cpu.shares", "512"),
+        ("cpu", "cpu.cfs_quota_us", "50000"),
+        ("cpu", "cpu.cfs_period_us", "100000"),
+        ("pids", "pids.max", "17"),
+    ] {
+        let dir = group(controller, &path);
+        assert_eq!(read(dir.join(file)), value, "{file}");
+        let members = read(dir.join("cgroup.procs"));
+        assert!(members.lines().any(|pid| pid == container.pid.to_string()), "{controller}: {members}");
+    }
+    container.start().await.unwrap();
+    container.end().await;
+}
+
+#[tokio::test]
+async fn the_limit_of_processes_holds_for_execs() {
+    let container = Container::sleeping(Bundle::new().set("/linux/resources/pids", json!({ "limit": 4 }))).await;
+    let output = container.sh("sleep 9 & sleep 9 & sleep 9 & sleep 9 & sleep 9 & wait").await;
+    assert!(output.failed().contains("can't fork"), "{output:?}");
+    assert_eq!(container.sh("echo one").await.ok(), "one");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn device_rules_decide_what_opens() {
+    let kmsg = |rules: serde_json::Value| {
+        let device = json!({ "path": "/dev/k", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666 });
+        Bundle::new()
+            .push("/linux/devices", device)
+            .set("/linux/resources/devices", rules)
+            .sh("echo x > /dev/k; cat /dev/null")
+    };
+    let deny = json!({ "allow": false, "access": "rwm" });
+    let denied = kmsg(json!([deny])).run().await;
+    assert!(denied.stderr.contains("Operation not permitted"), "{denied:?}");
+    let allowed =
+        kmsg(json!([deny, { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw" }])).run().await;
+    assert!(!allowed.stderr.contains("Operation not permitted"), "{allowed:?}");
+    assert_eq!(denied.status, 0, "/dev/null opens under both");
+}
+
+#[tokio::test]
+async fn a_container_without_a_path_has_one_of_its_own() {
+    let bundle = Bundle::new().remove("/linux/cgroupsPath");
+    let path = format!("/eci/{}/{}", tests::shim::NAMESPACE, bundle.id);
+    let container = Container::sleeping(bundle).await;
+    let dir = group("pids", &path);
+    assert!(read(dir.join("cgroup.procs")).lines().any(|pid| pid == container.pid.to_string()));
+    container.end().await;
+    assert!(!dir.exists());
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_the_containers_own_is_refused() {
+    let refused = |path: &str| Bundle::new().set("/linux/cgroupsPath", json!(path)).refused();
+    for (path, reason) in [
+        ("/a/../b", "has a .. component"),
+        ("../b", "has a .. component"),
+        ("system.slice:eci:x", "needs the systemd cgroup driver, which is not implemented yet"),
+        ("/", "is a group of the host's own"),
+    ] {
+        let message = refused(path).await;
+        assert!(message.contains("linux.cgroupsPath: ") && message.contains(reason), "{message}");
+    }
+    let container = Container::sleeping(Bundle::new()).await;
+    let message = refused(&path_of(&container.bundle)).await;
+    assert!(message.contains("linux.cgroupsPath: the container's cgroup is not empty"), "{message}");
+    assert_eq!(container.sh("echo lives").await.ok(), "lives");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_limit_that_the_kernel_does_not_take_is_refused_by_name() {
+    for (pointer, value, message) in [
+        ("cpu/cpus", json!("4000"), "linux.resources.cpu.cpus"),
+        ("cpu/shares", json!(1), "linux.resources.cpu.shares: 1 is not from 2 to 262144"),
+        ("memory/limit", json!(-2), "linux.resources.memory.limit: -2"),
+        ("memory/swap", json!(5), "linux.resources.memory.swap: needs a memory limit"),
+        ("pids/limit", json!(-2), "linux.resources.pids.limit: -2"),
+    ] {
+        let bundle = Bundle::new().set(&format!("/linux/resources/{pointer}"), value);
+        let path = path_of(&bundle);
+        let refusal = bundle.refused().await;
+        assert!(refusal.contains(message), "{refusal}");
+        assert!(!group("cpu", &path).exists());
+    }
+}

@@ -67,7 +67,10 @@ async fn a_limit_that_cannot_be_raised_is_as_high_as_it_can_be_and_logged() {
 #[tokio::test]
 async fn limits_that_make_no_sense_are_refused_by_name() {
     for (limits, message) in [
-        (json!([{ "type": "RLIMIT_CORE", "soft": 2, "hard": 1 }]), "process.rlimits[0]: the soft limit 2 of RLIMIT_CORE"),
+        (
+            json!([{ "type": "RLIMIT_CORE", "soft": 2, "hard": 1 }]),
+            "process.rlimits[0]: the soft limit 2 of RLIMIT_CORE",
+        ),
         (json!([{ "type": "RLIMIT_X", "soft": 1, "hard": 1 }]), "process.rlimits[0].type: \"RLIMIT_X\" is not known"),
         (json!([{ "type": "RLIMIT_CORE", "hard": 1 }]), "process.rlimits[0].soft: is missing"),
     ] {

@@ -70,7 +70,10 @@ async fn a_namespace_of_the_hosts_own_is_refused() {
             "network" => "a network namespace".to_owned(),
             kind => format!("namespaces [{kind}]"),
         };
-        assert!(refusal.ends_with(&format!("linux.namespaces: eci containers can't share {what} {BECAUSE}")), "{refusal}");
+        assert!(
+            refusal.ends_with(&format!("linux.namespaces: eci containers can't share {what} {BECAUSE}")),
+            "{refusal}"
+        );
     }
     let refusal = Bundle::new().namespace("mount", Some("/proc/1/ns/mnt")).refused().await;
     assert!(refusal.contains("].path: joining a mount namespace is not implemented"), "{refusal}");

@@ -12,8 +12,10 @@ struct Netns {
 impl Netns {
     fn new() -> Self {
         let name = place::unique("cni");
-        tests::sh(&format!("ip netns add {name}; ip -n {name} link set lo up; ip -n {name} link add pod0 type veth peer name pod1"))
-            .ok();
+        tests::sh(&format!(
+            "ip netns add {name}; ip -n {name} link set lo up; ip -n {name} link add pod0 type veth peer name pod1"
+        ))
+        .ok();
         Self { name }
     }
 
@@ -87,12 +89,14 @@ async fn a_network_of_the_hosts_is_not_joined_by_the_path_of_a_process() {
     command.args(["netns", "exec", &netns.name, "sh", "-c", "echo ready; exec sleep 1000"]);
     let dweller = Dweller::spawned(command);
     let path = dweller.namespace("net");
-    let annotated = Bundle::new()
-        .set("/annotations", json!({
+    let annotated = Bundle::new().set(
+        "/annotations",
+        json!({
             "io.kubernetes.cri.container-type": "sandbox",
             "io.kubernetes.cri.sandbox-id": "pod",
             "io.kubernetes.cri-o.ContainerType": "sandbox",
-        }));
+        }),
+    );
     for bundle in [Bundle::new(), annotated] {
         let refusal = bundle.namespace("network", Some(&path)).refused().await;
         let reason = "is owned by the host's user namespace, not by the container's";

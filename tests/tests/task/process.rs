@@ -36,7 +36,11 @@ async fn a_program_has_its_user_its_groups_and_its_umask() {
 async fn ids_outside_of_the_map_are_refused_by_name_and_the_last_one_inside_works() {
     let container = Container::sleeping(Bundle::new()).await;
     for id in [65536_u32, u32::MAX] {
-        let fields = [("uid", json!(id), "uid"), ("gid", json!(id), "gid"), ("additionalGids", json!([1, id]), "additionalGids[1]")];
+        let fields = [
+            ("uid", json!(id), "uid"),
+            ("gid", json!(id), "gid"),
+            ("additionalGids", json!([1, id]), "additionalGids[1]"),
+        ];
         for (name, value, field) in fields {
             let expected = format!("process.user.{field}: {id} is outside the container's ids, which are 0 to 65535");
             let message = Bundle::new().set(&format!("/process/user/{name}"), value.clone()).refused().await;
@@ -56,7 +60,8 @@ async fn ids_outside_of_the_map_are_refused_by_name_and_the_last_one_inside_work
 #[tokio::test]
 async fn a_missing_working_directory_is_made_for_the_first_process_only() {
     let script = "pwd; stat -c %u:%g:%a .";
-    let bundle = Bundle::new().set("/process/cwd", json!("/new/deep")).set("/process/user", json!({ "uid": 7, "gid": 7 }));
+    let bundle =
+        Bundle::new().set("/process/cwd", json!("/new/deep")).set("/process/user", json!({ "uid": 7, "gid": 7 }));
     assert_eq!(bundle.sh(script).run().await.ok(), "/new/deep\n0:0:755");
     let container = Container::sleeping(Bundle::new()).await;
     let mut process = container.process(&["/bin/pwd"]);
@@ -64,7 +69,10 @@ async fn a_missing_working_directory_is_made_for_the_first_process_only() {
     assert_eq!(container.exec_process(&process).await.unwrap().ok(), "/tmp");
     process["cwd"] = json!("/missing");
     let failure = container.exec_process(&process).await.unwrap_err();
-    assert_eq!(failure.message, "OCI runtime exec failed: chdir to process.cwd \"/missing\": no such file or directory");
+    assert_eq!(
+        failure.message,
+        "OCI runtime exec failed: chdir to process.cwd \"/missing\": no such file or directory"
+    );
     process["cwd"] = json!("/etc/passwd");
     let failure = container.exec_process(&process).await.unwrap_err();
     assert!(failure.message.contains("process.cwd \"/etc/passwd\": not a directory"), "{failure:?}");
@@ -100,7 +108,8 @@ async fn a_descriptor_is_no_working_directory() {
 async fn the_environment_is_the_specs_with_a_home() {
     let env = json!(["PATH=/bin", "A=1", "B=x=y", "A=2", "EMPTY="]);
     let passwd = |image: &std::path::Path| {
-        std::fs::write(image.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n").unwrap();
+        std::fs::write(image.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n")
+            .unwrap();
     };
     for (uid, home) in [(0, "/root"), (1000, "/home/u"), (1001, "/")] {
         let user = json!({ "uid": uid, "gid": 0 });
@@ -114,8 +123,11 @@ async fn the_environment_is_the_specs_with_a_home() {
     }
     for entry in ["NAME", "=value", ""] {
         let message = Bundle::new().set("/process/env", json!(["PATH=/bin", entry])).refused().await;
-        assert!(message.contains(&format!("process.env[1] {entry:?} is not of the form NAME=value"))
-            || message.contains(&format!("process.env[1] {entry:?}: is not of the form NAME=value")), "{message}");
+        assert!(
+            message.contains(&format!("process.env[1] {entry:?} is not of the form NAME=value"))
+                || message.contains(&format!("process.env[1] {entry:?}: is not of the form NAME=value")),
+            "{message}"
+        );
     }
     let message = Bundle::new().set("/process/env", json!(["A=\0"])).refused().await;
     assert!(message.contains("process.env[0]: has a NUL byte"), "{message}");
@@ -208,7 +220,10 @@ async fn the_path_of_the_program_is_its_own_environments() {
         assert!(message.ends_with(not_found), "{message}");
     }
     let message = bundle().set("/process/env", json!(["PATH=bin:/bin"])).refused().await;
-    assert!(message.ends_with(r#"exec: "true": cannot run executable found relative to current directory"#), "{message}");
+    assert!(
+        message.ends_with(r#"exec: "true": cannot run executable found relative to current directory"#),
+        "{message}"
+    );
     let output = Bundle::new().set("/process/cwd", json!("/bin")).args(&["./echo", "here"]).run().await;
     assert_eq!(output.ok(), "here");
 }
