@@ -58,9 +58,6 @@ async fn the_group_is_made_everywhere_has_init_and_its_execs_and_goes_as_a_whole
 
 #[tokio::test]
 async fn limits_are_in_force_before_the_first_instruction() {
-    if is_v2() {
-        return tests::skip("cgroups::limits_are_in_force_before_the_first_instruction", "these are cgroup v1's files");
-    }
     let resources = json!({
         "memory": { "limit": 67_108_864, "reservation": 33_554_432 },
         "cpu": { "shares": 512, "quota": 50_000, "period": 100_000 },
@@ -70,14 +67,26 @@ async fn limits_are_in_force_before_the_first_instruction() {
     let path = path_of(&bundle);
     // Created and not started: the limits are there, and init is in the group.
     let container = Container::create(bundle).await.unwrap();
-    for (controller, file, value) in [
-        ("memory", "memory.limit_in_bytes", "67108864"),
-        ("memory", "memory.soft_limit_in_bytes", "33554432"),
-        ("cpu", "cpu.shares", "512"),
-        ("cpu", "cpu.cfs_quota_us", "50000"),
-        ("cpu", "cpu.cfs_period_us", "100000"),
-        ("pids", "pids.max", "17"),
-    ] {
+    let files = if is_v2() {
+        [
+            ("memory", "memory.max", "67108864"),
+            ("memory", "memory.low", "33554432"),
+            ("cpu", "cpu.max", "50000 100000"),
+            ("pids", "pids.max", "17"),
+        ]
+        .to_vec()
+    } else {
+        [
+            ("memory", "memory.limit_in_bytes", "67108864"),
+            ("memory", "memory.soft_limit_in_bytes", "33554432"),
+            ("cpu", "cpu.shares", "512"),
+            ("cpu", "cpu.cfs_quota_us", "50000"),
+            ("cpu", "cpu.cfs_period_us", "100000"),
+            ("pids", "pids.max", "17"),
+        ]
+        .to_vec()
+    };
+    for (controller, file, value) in files {
         let dir = group(controller, &path);
         assert_eq!(read(dir.join(file)), value, "{file}");
         let members = read(dir.join("cgroup.procs"));

@@ -4,13 +4,13 @@ use serde_json::json;
 use tests::{Bundle, Container};
 
 /// A line of proc_pid_status(5), its value with single spaces.
-pub fn status(text: &str, name: &str) -> String {
+pub(crate) fn status(text: &str, name: &str) -> String {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no {name} in {text}")).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Shows the process itself: no shell in between changes anything.
-pub const SHOW: [&str; 2] = ["/bin/cat", "/proc/self/status"];
+pub(crate) const SHOW: [&str; 2] = ["/bin/cat", "/proc/self/status"];
 
 #[tokio::test]
 async fn a_program_has_its_user_its_groups_and_its_umask() {
