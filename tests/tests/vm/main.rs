@@ -3,7 +3,7 @@
 //!
 //! The machine is emulated, so all tests share one boot: `checks.sh` does the checks and says how each went, and each test
 //! here is about one of them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
 use std::process::Command;
