@@ -247,7 +247,11 @@ fn record(draft: &mut Draft, pid: u32, namespace: &str) -> Result<(), Error> {
 }
 
 /// The descriptors of an order, and how its cgroups are told.
-fn launch_fds(cgroup: &Cgroup, stdio: Vec<OwnedFd>, namespaces: Vec<OwnedFd>) -> Result<(Groups, OrderFds), Error> {
+pub(super) fn launch_fds(
+    cgroup: &Cgroup,
+    stdio: Vec<OwnedFd>,
+    namespaces: Vec<OwnedFd>,
+) -> Result<(Groups, OrderFds), Error> {
     let entry = cgroup.entry().map_err(of_cgroup)?;
     let told = Groups { tasks: entry.tasks.len(), directory: entry.directory.is_some(), hierarchies: Vec::new() };
     let groups = entry.tasks.into_iter().chain(entry.directory).collect();

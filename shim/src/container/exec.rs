@@ -5,16 +5,15 @@ use std::sync::{Arc, Mutex};
 use policy::plan;
 use policy::spec::{self, load_process, plan_process};
 
-use super::create::compile;
+use super::create::{compile, launch_fds};
 use super::error::Error;
 use super::event::Event;
-use super::grounds::of_cgroup;
 use super::process::{Phase, Process};
 use super::stdio::{self, Streams};
 use super::{Container, exit, lock};
 use crate::failpoint;
-use crate::stage::launch::Entering;
-use crate::stage::message::{ExecEntry, ExecOrder, Program};
+use crate::stage::launch::ExecStage;
+use crate::stage::message::{ExecOrder, Program};
 
 /// The exit status of an exec whose program cannot be run, as in a shell.
 const NO_PROGRAM: u32 = 127;
@@ -27,15 +26,8 @@ pub(crate) struct Exec {
     pub(super) process: Process,
     plan: plan::Process,
     seccomp: Option<Program>,
-    /// Joins the container's cgroups from the moment on in which the exec is added; taken by Start.
-    entering: Mutex<Option<Entering>>,
-}
-
-impl Exec {
-    /// The pid of the stage that waits for Start.
-    pub(super) fn entering(&self) -> Option<u32> {
-        lock(&self.entering).as_ref().and_then(Entering::pid)
-    }
+    /// Comes up while the engine gets from Exec to Start, which takes it.
+    stage: Mutex<Option<ExecStage>>,
 }
 
 /// What the engine says of an exec.
@@ -66,8 +58,8 @@ impl Container {
         let seccomp = compile(plan.seccomp.clone(), &self.id).await?;
         let process = Process::new(request.id.clone(), Streams::new(request.stdio, self.grounds.names.clone()));
         // Best effort: Start tries again, and says what is wrong.
-        let entering = Mutex::new(self.enter(&plan).ok());
-        let exec = Arc::new(Exec { process, plan, seccomp, entering });
+        let stage = Mutex::new(self.shared.launcher.exec_stage().ok());
+        let exec = Arc::new(Exec { process, plan, seccomp, stage });
         let mut execs = lock(&self.execs);
         if execs.contains_key(&request.id) {
             return Err(Error::AlreadyExists(format!("id {}", request.id)));
@@ -76,13 +68,6 @@ impl Container {
         self.shared.events.emit(&self.id, Event::ExecAdded { exec: request.id.clone() });
         execs.insert(request.id, exec);
         Ok(())
-    }
-
-    /// A stage on its way into the container's cgroups.
-    fn enter(&self, process: &plan::Process) -> Result<Entering, Error> {
-        let tasks = self.grounds.cgroup.entry().map_err(of_cgroup)?.tasks;
-        let entry = ExecEntry { tasks: tasks.len(), cpu_affinity: process.cpu_affinity_initial.clone() };
-        Ok(self.shared.launcher.enter(&entry, &tasks)?)
     }
 
     fn plan_exec(&self, request: &Request) -> Result<plan::Process, Error> {
@@ -129,19 +114,18 @@ impl Container {
         let stdio = process.streams.open(self.grounds.stdio_owner(&exec.plan)).await?;
         let init = crate::sys::signal::open(self.init.pid())
             .map_err(|_| Error::FailedPrecondition(format!("container {} init process is not running", self.id)))?;
-        let directory = self.grounds.cgroup.entry().map_err(of_cgroup)?.directory;
+        let (groups, fds) = launch_fds(&self.grounds.cgroup, stdio, vec![init])?;
         let order = ExecOrder {
             id: self.id.clone(),
             process: exec.plan.clone(),
             id_map: self.grounds.id_map,
             seccomp: exec.seccomp.clone(),
             no_new_keyring: self.grounds.no_new_keyring,
-            directory: directory.is_some(),
+            groups,
         };
-        let fds: Vec<_> = stdio.into_iter().chain(directory).chain([init]).collect();
-        let entering = lock(&exec.entering).take();
-        let entering = entering.map_or_else(|| self.enter(&exec.plan), Ok)?;
-        let executed = entering.exec(&order, &fds, |pid| process.exists_as(pid)).await?;
+        let stage = lock(&exec.stage).take();
+        let stage = stage.map_or_else(|| self.shared.launcher.exec_stage(), Ok)?;
+        let executed = stage.exec(&order, fds, |pid| process.exists_as(pid)).await?;
         for note in &executed.notes {
             log::warn!(container = self.id.as_str(), exec = process.id.as_str(); "{note}");
         }

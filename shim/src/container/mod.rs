@@ -223,14 +223,12 @@ impl Container {
         Ok(())
     }
 
-    /// The processes of the container, by pid. A stage that waits for the Start of an exec is none of them.
+    /// The processes of the container, by pid.
     ///
     /// # Errors
     /// When the cgroup cannot be read.
     pub(crate) fn pids(&self) -> Result<Vec<u32>, Error> {
-        let entering: Vec<u32> = lock(&self.execs).values().filter_map(|exec| exec.entering()).collect();
-        let all = self.grounds.cgroup.processes().map_err(|error| Error::Failed(error.to_string()))?;
-        Ok(all.into_iter().filter(|pid| !entering.contains(pid)).collect())
+        self.grounds.cgroup.processes().map_err(|error| Error::Failed(error.to_string()))
     }
 
     /// The execs that run, by pid.

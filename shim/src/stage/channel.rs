@@ -43,17 +43,12 @@ impl Channel {
         send(self.0.as_fd(), message, fds)
     }
 
-    /// Sends a message of any length: it lies in a memfd, the first of the descriptors.
-    pub(crate) fn send_order(&self, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        send_order(self.0.as_fd(), order, fds)
-    }
-
     /// Waits for a message.
     pub(crate) fn receive<T: DeserializeOwned>(&self) -> io::Result<Received<T>> {
         receive(self.0.as_fd())
     }
 
-    /// Waits for a message that [`Channel::send_order`] sent.
+    /// Waits for a message that [`AsyncChannel::send_order`] sent.
     pub(crate) fn receive_order<T: DeserializeOwned>(&self) -> io::Result<Received<T>> {
         let Some(((), mut fds)) = self.receive()? else { return Ok(None) };
         if fds.is_empty() {
@@ -151,7 +146,7 @@ impl AsyncChannel {
         send(self.0.get_ref().as_fd(), message, &[])
     }
 
-    /// Sends a message of any length, likewise.
+    /// Sends a message of any length, likewise: it lies in a memfd, the first of the descriptors.
     pub(crate) fn send_order(&self, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         send_order(self.0.get_ref().as_fd(), order, fds)
     }
@@ -179,7 +174,7 @@ mod tests {
     fn an_order_may_be_larger_than_a_datagram() {
         let (one, other) = Channel::pair().unwrap();
         let long = "x".repeat(3 << 20);
-        one.send_order(&long, &[]).unwrap();
+        send_order(one.as_fd(), &long, &[]).unwrap();
         let (order, fds): (String, _) = other.receive_order().unwrap().unwrap();
         assert!(order == long && fds.is_empty());
     }

@@ -1,8 +1,8 @@
 //! The exec stage: one more program in a running container.
 //!
-//! It is made when an exec is added and joins the container's cgroups of v1 then: what a new process takes to come up has
-//! passed when the exec is started. Told to start it joins the namespaces, clones the process into the pid namespace, and
-//! leaves; the process sets itself up and executes the program.
+//! It is spawned when an exec is added, so that it has come up when the exec is started. Then it joins the container's
+//! cgroups and namespaces, clones the process into its pid namespace, and leaves; the process sets itself up and executes
+//! the program.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,27 +11,28 @@ use rustix::fs::{Mode, OFlags};
 use rustix::thread::ThreadNameSpaceType;
 
 use super::channel::Channel;
-use super::message::{ExecEntry, ExecOrder, Failure, Report};
+use super::message::{ExecOrder, Failure, Report};
 use super::process::{self, Setup};
 use super::{filter, namespaces, stdio, terminal};
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
-/// Executes a program: the orders come over `control`, and the process that runs it inherits `control`, so that the
+/// Executes a program: the order comes over `control`, and the process that runs it inherits `control`, so that the
 /// shim sees its execve as the channel's end. An exec that is never started ends with the shim's end of the channel.
 pub(super) fn run(control: &Channel) -> Result<(), Failure> {
-    let received = control.receive_order::<ExecEntry>().map_err(Failure::at("receive", "the entry"))?;
-    let Some((entry, fds)) = received else { return Ok(()) };
-    enter(&entry, &fds)?;
-    drop(fds);
     let received = control.receive_order::<ExecOrder>().map_err(Failure::at("receive", "the order"))?;
     let Some((order, fds)) = received else { return Ok(()) };
-    let Fds { stdio, directory, init } = Fds::sort(&order, fds)?;
+    let Fds { stdio, tasks, directory, init } = Fds::sort(&order, fds)?;
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at("open", "/proc"))?;
+    if let Some(list) = &order.process.cpu_affinity_initial {
+        process::affinity::set(None, "process.execCPUAffinity.initial", list)?;
+    }
     if let Some(directory) = directory {
-        // The container's own rights do not reach this group, so it is entered before they are taken on.
+        // The container's own rights do not reach this group, so it is entered before they are taken on; and before those
+        // of v1, where a limit of processes would count this one twice.
         become_sibling_in(control, &directory)?;
     }
+    namespaces::join_groups(tasks)?;
     for note in process::host::apply(&order.process, std::process::id() as i32, proc.as_fd())? {
         control.send(&Report::Note(note), &[]).map_err(Failure::at("report to", "the shim"))?;
     }
@@ -42,21 +43,6 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
         }
         Cloned::Child => become_program(&order, &stdio, &proc, control),
     }
-}
-
-/// Joins the cgroups that a process is moved to.
-fn enter(entry: &ExecEntry, tasks: &[OwnedFd]) -> Result<(), Failure> {
-    if tasks.len() != entry.tasks {
-        return Err(Failure::line("receive the entry: its descriptors are not complete"));
-    }
-    if let Some(list) = &entry.cpu_affinity {
-        process::affinity::set(None, "process.execCPUAffinity.initial", list)?;
-    }
-    // 0 is the writer (cgroups(7)). The permission is that of whoever opened the file.
-    tasks.iter().try_for_each(|group| match rustix::io::write(group, b"0") {
-        Ok(_) => Ok(()),
-        Err(errno) => Err(Failure::at("join", "the container's cgroup")(errno)),
-    })
 }
 
 /// The process's own part, inside all of the container's namespaces. `proc` is still the host's procfs, whose
@@ -120,6 +106,7 @@ fn join(init: &OwnedFd) -> Result<(), Failure> {
 /// The order's descriptors, sorted out.
 struct Fds {
     stdio: Vec<OwnedFd>,
+    tasks: Vec<OwnedFd>,
     directory: Option<OwnedFd>,
     init: OwnedFd,
 }
@@ -129,9 +116,10 @@ impl Fds {
         let mut fds = fds.into_iter();
         let mut take = |count: usize| fds.by_ref().take(count).collect::<Vec<_>>();
         let stdio = take(if order.process.terminal { 0 } else { 3 });
-        let directory = take(usize::from(order.directory)).into_iter().next();
+        let tasks = take(order.groups.tasks);
+        let directory = take(usize::from(order.groups.directory)).into_iter().next();
         match take(1).into_iter().next() {
-            Some(init) => Ok(Self { stdio, directory, init }),
+            Some(init) => Ok(Self { stdio, tasks, directory, init }),
             None => Err(Failure::line("receive the order: its descriptors are not complete")),
         }
     }

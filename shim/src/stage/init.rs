@@ -49,10 +49,7 @@ fn live(
     if hear(stage)?.0 != Sync::Mapped {
         return Err(Failure::line("the build stage is out of step"));
     }
-    for group in tasks {
-        // 0 is the writer (cgroups(7)). The permission is that of whoever opened the file.
-        rustix::io::write(&group, b"0").map_err(Failure::at("join", "the container's cgroup"))?;
-    }
+    namespaces::join_groups(tasks)?;
     namespaces::settle(order)?;
     stage.send(&Sync::Settled, &[]).map_err(Failure::at("tell", "the build stage"))?;
 

@@ -7,11 +7,10 @@ use std::process::{Command, Stdio};
 
 use policy::plan::MountFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
-use serde::Serialize;
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::message::{BuildOrder, ExecEntry, ExecOrder, Failure, Report, Start};
+use super::message::{BuildOrder, ExecOrder, Failure, Report, Start};
 use super::{BUILD, EXEC};
 
 /// Why a stage did not do its work.
@@ -60,10 +59,8 @@ pub(crate) struct Waiting {
     control: AsyncChannel,
 }
 
-/// An exec stage that waits for Start in the container's cgroups. Dropped instead, it is killed.
-pub(crate) struct Entering {
-    stage: Option<Stage>,
-}
+/// An exec stage that waits for its order. Dropped instead, it is killed.
+pub(crate) struct ExecStage(Option<Stage>);
 
 /// What the exec stage leaves behind: the user's program runs.
 pub(crate) struct Executed {
@@ -77,13 +74,13 @@ pub(crate) struct Executed {
     pub(crate) notes: Vec<String>,
 }
 
-/// The descriptors of a [`BuildOrder`]. `stdio` is empty for a process with a terminal.
+/// The descriptors of an order. `stdio` is empty for a process with a terminal.
 pub(crate) struct OrderFds {
     /// stdin, stdout, stderr of the process; empty with a terminal.
     pub(crate) stdio: Vec<OwnedFd>,
     /// `tasks` files to write `0` to, then the cgroup v2 directory if there is one.
     pub(crate) groups: Vec<OwnedFd>,
-    /// Joined namespaces in the order of `joins.joined` and then the lease.
+    /// Joined namespaces in the order of `joins.joined` and then the lease (create), or the init's pidfd (exec).
     pub(crate) namespaces: Vec<OwnedFd>,
 }
 
@@ -106,7 +103,8 @@ impl Launcher {
         let mut all: Vec<BorrowedFd<'_>> = fds.stdio.iter().map(AsFd::as_fd).collect();
         all.push(theirs.as_fd());
         all.extend(fds.groups.iter().chain(&fds.namespaces).map(AsFd::as_fd));
-        let stage = self.spawn(BUILD, order, &all)?;
+        let stage = self.spawn(BUILD)?;
+        stage.control.send_order(order, &all).map_err(channel("hand a stage its order"))?;
         drop((fds, theirs));
         let mut progress = Progress::default();
         let outcome = progress.until_ready(&stage, &init).await;
@@ -128,15 +126,14 @@ impl Launcher {
         }
     }
 
-    /// Spawns a stage for one more program in a container, and lets it join the cgroups of `tasks`.
-    pub(crate) fn enter(&self, entry: &ExecEntry, tasks: &[OwnedFd]) -> Result<Entering, LaunchError> {
-        let fds: Vec<BorrowedFd<'_>> = tasks.iter().map(AsFd::as_fd).collect();
-        Ok(Entering { stage: Some(self.spawn(EXEC, entry, &fds)?) })
+    /// Spawns a stage for one more program in a container.
+    pub(crate) fn exec_stage(&self) -> Result<ExecStage, LaunchError> {
+        Ok(ExecStage(Some(self.spawn(EXEC)?)))
     }
 
-    /// Spawns a stage and hands it its order. std's `Command` without `pre_exec` is posix_spawn(3): nothing of ours
+    /// Spawns a stage, which waits for its order. std's `Command` without `pre_exec` is posix_spawn(3): nothing of ours
     /// runs between fork and exec in this multi-threaded process.
-    fn spawn(&self, verb: &'static str, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> Result<Stage, LaunchError> {
+    fn spawn(&self, verb: &'static str) -> Result<Stage, LaunchError> {
         let (control, theirs) = Channel::pair().map_err(channel("make a stage's control socket"))?;
         let child = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()))
             .arg(verb)
@@ -147,34 +144,28 @@ impl Launcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(channel("spawn a stage"))?;
-        let open = || -> io::Result<(OwnedFd, AsyncChannel)> {
+        let watch = || -> io::Result<Stage> {
             let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
-            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-            control.send_order(order, fds)?;
-            Ok((pidfd, AsyncChannel::new(control)?))
+            Ok(Stage { pidfd: pidfd_open(pid, PidfdFlags::empty())?, control: AsyncChannel::new(control)? })
         };
-        let (pidfd, control) = open().map_err(channel("hand a stage its order"))?;
-        Ok(Stage { pid: child.id(), pidfd, control })
+        watch().map_err(channel("watch a stage"))
     }
 }
 
-impl Entering {
-    /// The stage's pid: it is in the container's cgroups, and none of its processes.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.stage.as_ref().map(|stage| stage.pid)
-    }
-
+impl ExecStage {
     /// Runs the program. Returns when it runs (its execve succeeded). When it fails its process is reaped. `cloned` is
     /// told the process's pid as soon as it exists, so that it can be killed while it is on its way.
     pub(crate) async fn exec(
         mut self,
         order: &ExecOrder,
-        fds: &[OwnedFd],
+        fds: OrderFds,
         cloned: impl FnOnce(i32),
     ) -> Result<Executed, LaunchError> {
-        let stage = self.stage.take().ok_or(LaunchError::Died("the exec stage"))?;
-        let fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
-        let sent = stage.control.send_order(order, &fds);
+        let stage = self.0.take().ok_or(LaunchError::Died("the exec stage"))?;
+        let all: Vec<BorrowedFd<'_>> =
+            fds.stdio.iter().chain(&fds.groups).chain(&fds.namespaces).map(AsFd::as_fd).collect();
+        let sent = stage.control.send_order(order, &all);
+        drop(fds);
         let mut progress = Progress::default();
         // Whoever cannot be told has failed before, and has said why.
         let outcome = match (progress.until_executed(&stage, cloned).await, sent) {
@@ -199,9 +190,9 @@ impl Entering {
     }
 }
 
-impl Drop for Entering {
+impl Drop for ExecStage {
     fn drop(&mut self) {
-        if let (Some(stage), Ok(runtime)) = (self.stage.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(stage), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
             runtime.spawn(kill_and_reap(stage.pidfd));
         }
     }
@@ -221,7 +212,6 @@ impl Waiting {
 
 /// A stage that runs.
 struct Stage {
-    pid: u32,
     pidfd: OwnedFd,
     control: AsyncChannel,
 }

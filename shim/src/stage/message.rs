@@ -37,22 +37,9 @@ pub(crate) struct BuildOrder {
     pub(crate) groups: Groups,
 }
 
-/// The shim makes an exec stage ready for one more process in a running container: the first of its two orders, which comes
-/// when the exec is added.
+/// The shim asks the exec stage for one more process in a running container.
 ///
-/// Its descriptors: one for each `tasks` file to write.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ExecEntry {
-    /// How many `tasks` files there are.
-    pub(crate) tasks: usize,
-    /// `process.execCPUAffinity.initial`: the CPUs on which the groups are joined.
-    pub(crate) cpu_affinity: Option<String>,
-}
-
-/// The second one, which comes when the exec is started.
-///
-/// Its descriptors: stdin, stdout, stderr (unless `terminal`), the cgroup v2 directory if there is one, the pidfd of the
-/// container's init.
+/// Its descriptors: stdin, stdout, stderr (unless `terminal`), those of [`Groups`], the pidfd of the container's init.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ExecOrder {
     /// The container's id.
@@ -65,8 +52,8 @@ pub(crate) struct ExecOrder {
     pub(crate) seccomp: Option<Program>,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
-    /// Whether there is a cgroup v2 directory.
-    pub(crate) directory: bool,
+    /// How its cgroups are joined.
+    pub(crate) groups: Groups,
 }
 
 /// How many descriptors an order carries for cgroups: one for each `tasks` file to write, and one for the directory

@@ -71,6 +71,13 @@ fn join(kind: NamespaceKind, fd: BorrowedFd<'_>) -> Result<(), Failure> {
         .map_err(Failure::at("join", format!("the {} namespace", name(kind))))
 }
 
+/// Joins the cgroup v1 groups of these `tasks` files.
+pub(super) fn join_groups(tasks: Vec<OwnedFd>) -> Result<(), Failure> {
+    // 0 is the writer (cgroups(7)). The permission is that of whoever opened the file.
+    let join = |group| rustix::io::write(group, b"0").map(drop);
+    tasks.into_iter().try_for_each(join).map_err(Failure::at("join", "the container's cgroup"))
+}
+
 /// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out.
 pub(super) fn settle(order: &BuildOrder) -> Result<(), Failure> {
     if !order.joins.joined.contains(&NamespaceKind::Cgroup) {
