@@ -1,20 +1,31 @@
-//! Named places where a test can kill the shim, to prove that whatever is left behind is cleaned up.
+//! Named places where a test can kill the shim or one of its stages, to prove that whatever is left behind is cleaned up.
 //!
 //! With the cargo feature `failpoints`, `ECI_FAILPOINT=NAME` (or `NAME@CONTAINER`) makes [`hit`] send the process
-//! SIGKILL at that place. Without the feature nothing is compiled in. [`NAMES`] lists every place.
+//! SIGKILL at that place, and `ECI_FAILPOINT=stop:NAME` SIGSTOP. Without the feature nothing is compiled in. [`NAMES`]
+//! lists every place; those in a stage begin with `stage-`.
 
 /// Every failpoint, in the order in which a container's life reaches them.
 #[cfg(any(feature = "failpoints", test))]
-pub(crate) const NAMES: [&str; 13] = [
+pub(crate) const NAMES: [&str; 23] = [
     "create-planned",
     "create-leased",
     "create-grouped",
     "create-recorded",
+    "stage-build-namespaces",
+    "stage-build-cloned",
+    "stage-build-mounted",
+    "stage-build-pivoted",
+    "stage-init-settled",
+    "stage-init-locked",
     "create-built",
     "create-done",
     "start-begun",
+    "stage-init-starting",
     "start-done",
     "exec-begun",
+    "stage-exec-joined",
+    "stage-exec-cloned",
+    "stage-exec-ready",
     "exec-done",
     "exit-seen",
     "delete-begun",
@@ -24,12 +35,22 @@ pub(crate) const NAMES: [&str; 13] = [
 /// The environment variable that names the failpoint.
 pub(crate) const VARIABLE: &str = "ECI_FAILPOINT";
 
-/// Dies here when the environment says so; `container` is the id of the container that is worked on.
+/// Dies (or stops) here when the environment says so; `container` is the id of the container that is worked on.
 #[cfg(feature = "failpoints")]
 pub(crate) fn hit(name: &str, container: &str) {
-    debug_assert!(NAMES.contains(&name) || name.starts_with("stage-"), "{name} is not in the table");
-    if std::env::var(VARIABLE).is_ok_and(|wanted| names(&wanted, name, container)) {
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+    use rustix::process::{Signal, getpid, kill_process};
+    debug_assert!(NAMES.contains(&name), "{name} is not in the table");
+    let Ok(wanted) = std::env::var(VARIABLE) else { return };
+    let (signal, wanted) = match wanted.strip_prefix("stop:") {
+        Some(wanted) => (Signal::STOP, wanted),
+        None => (Signal::KILL, wanted.as_str()),
+    };
+    if names(wanted, name, container) {
+        let _ = kill_process(getpid(), signal);
+        if signal == Signal::KILL {
+            // The first process of a pid namespace is not killed from within (pid_namespaces(7)): it leaves as abruptly.
+            std::process::exit(137);
+        }
     }
 }
 

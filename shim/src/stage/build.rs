@@ -25,6 +25,7 @@ use super::message::{BuildOrder, Failure, Report};
 use super::mounts::Builder;
 use super::namespaces::{self, Peer};
 use super::{dev, process};
+use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
 /// The order's descriptors, sorted out.
@@ -65,6 +66,7 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     rustix::process::umask(Mode::empty());
     rustix::process::chdir("/").map_err(Failure::at("change to", "/"))?;
     own_mount_namespace()?;
+    failpoint::hit("stage-build-namespaces", &order.id);
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at("open", "/proc"))?;
     let (peer, init) = clone_init(control, &order, fds)?;
@@ -97,6 +99,7 @@ fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds) -> Result<(Peer, 
             match clone3(new | SIBLING, group).map_err(Failure::at("clone", "the container's init"))? {
                 Cloned::Child => Ok((Peer { pid: 0, sync: theirs }, Some(fds))),
                 Cloned::Parent { pid, pidfd } => {
+                    failpoint::hit("stage-build-cloned", &order.id);
                     tell(control, &Report::Cloned, &[pidfd.as_fd()])?;
                     drop(fds);
                     Ok((Peer { pid, sync: ours }, None))
@@ -155,6 +158,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     enter_namespaces_of(init, proc.as_fd())?;
     let builder = Builder::new(order, &tree, &scratch, user.as_fd(), proc.as_fd(), init.pid);
     builder.mounts()?;
+    failpoint::hit("stage-build-mounted", &order.id);
     let terminal = dev::populate(&builder)?;
     if order.plan.root.readonly {
         // Init makes a working directory that is missing, which it could not any more. What is wrong with the path is
@@ -171,6 +175,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     drop(ids);
     namespaces::configure(order, proc.as_fd())?;
     pivot(&tree)?;
+    failpoint::hit("stage-build-pivoted", &order.id);
     for note in process::host::apply(&order.plan.process, init.pid, proc.as_fd())? {
         tell(control, &Report::Note(note), &[])?;
     }

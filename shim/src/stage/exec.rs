@@ -13,7 +13,8 @@ use rustix::thread::ThreadNameSpaceType;
 use super::channel::Channel;
 use super::message::{ExecOrder, Failure, Report};
 use super::process::{self, Setup};
-use super::{filter, namespaces, stdio, terminal};
+use super::{filter, namespaces, stdio, tell_of_self, terminal};
+use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
 /// Executes a program: the order comes over `control`, and the process that runs it inherits `control`, so that the
@@ -37,8 +38,10 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
         control.send(&Report::Note(note), &[]).map_err(Failure::at("report to", "the shim"))?;
     }
     join(&init)?;
+    failpoint::hit("stage-exec-joined", &order.id);
     match clone3(SIBLING, None).map_err(Failure::at("clone", "the process"))? {
         Cloned::Parent { pidfd, .. } => {
+            failpoint::hit("stage-exec-cloned", &order.id);
             control.send(&Report::Cloned, &[pidfd.as_fd()]).map_err(Failure::at("report to", "the shim"))
         }
         Cloned::Child => become_program(&order, &stdio, &proc, control),
@@ -51,6 +54,7 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control:
     let at = || Failure::at::<std::io::Error>("report to", "the shim");
     // The ids that it came with are none inside, and what they make nobody inside may change.
     process::become_root()?;
+    tell_of_self(control)?;
     let terminal = if order.process.terminal { Some(terminal::of_container(order)?) } else { None };
     if let Some(terminal) = &terminal {
         control.send(&Report::Terminal, &[terminal.master.as_fd()]).map_err(at())?;
@@ -68,6 +72,7 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control:
     for note in prepared.notes() {
         control.send(&Report::Note(note.clone()), &[]).map_err(at())?;
     }
+    failpoint::hit("stage-exec-ready", &order.id);
     control.send(&Report::Ready, &[]).map_err(at())?;
     match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {}
 }

@@ -13,7 +13,8 @@ use super::build::{Fds, Sync};
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Start};
 use super::process::{self, Setup};
-use super::{filter, namespaces, stdio};
+use super::{filter, namespaces, stdio, tell_of_self};
+use crate::failpoint;
 
 /// What init has.
 pub(super) struct Init<'a> {
@@ -46,17 +47,20 @@ fn live(
     stage: &Channel,
     proc: OwnedFd,
 ) -> Result<(), Failure> {
+    tell_of_self(control)?;
     if hear(stage)?.0 != Sync::Mapped {
         return Err(Failure::line("the build stage is out of step"));
     }
     namespaces::join_groups(tasks)?;
     namespaces::settle(order)?;
+    failpoint::hit("stage-init-settled", &order.id);
     stage.send(&Sync::Settled, &[]).map_err(Failure::at("tell", "the build stage"))?;
 
     let (Sync::Assembled, terminal) = hear(stage)? else {
         return Err(Failure::line("the build stage is out of step"));
     };
     namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("lock", "the mount tree"))?;
+    failpoint::hit("stage-init-locked", &order.id);
     propagate(order)?;
     name(order)?;
     stdio::place(&stdio, terminal.first())?;
@@ -76,7 +80,10 @@ fn live(
     control.send(&Report::Ready, &[]).map_err(Failure::at("report to", "the shim"))?;
     // The end of the channel without a word: the shim is gone, or has given the container up.
     match control.receive::<Start>().map_err(Failure::at("wait for", "Start"))? {
-        Some((Start, _)) => match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {},
+        Some((Start, _)) => {
+            failpoint::hit("stage-init-starting", &order.id);
+            match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {}
+        }
         None => std::process::exit(1),
     }
 }

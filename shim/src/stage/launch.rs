@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use policy::plan::MountFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
+use tokio::io::unix::AsyncFd;
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
@@ -252,11 +253,19 @@ impl Progress {
     }
 
     /// The stage's process inherits its channel: the channel ends when the program's execve closes it, or with a
-    /// [`Report::Failed`] before.
+    /// [`Report::Failed`] before. A stage that is stopped holds it open, too, so the end of the process is as good: it
+    /// must be reaped, or the init of its pid namespace could not end (pid_namespaces(7)).
     async fn until_executed(&mut self, stage: &Stage, cloned: impl FnOnce(i32)) -> Result<(), LaunchError> {
         let mut cloned = Some(cloned);
+        let mut process = None;
         loop {
-            match stage.control.receive::<Report>().await.map_err(channel("listen to the exec stage"))? {
+            let received = tokio::select! {
+                // What the process has said before its end is heard first.
+                biased;
+                received = stage.control.receive::<Report>() => received.map_err(channel("listen to the exec stage"))?,
+                () = ended(process.as_ref()) => None,
+            };
+            match received {
                 Some((report, fds)) => self.take(report, fds)?,
                 None if self.ready && self.pidfd.is_some() => return Ok(()),
                 None => return Err(LaunchError::Died("the exec stage")),
@@ -265,6 +274,7 @@ impl Progress {
                 && let Some(tell) = cloned.take()
             {
                 tell(pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?);
+                process = Some(pidfd.try_clone().and_then(crate::sys::watch).map_err(channel("watch the process"))?);
             }
         }
     }
@@ -293,6 +303,15 @@ fn channel(step: &'static str) -> impl FnOnce(io::Error) -> LaunchError {
 async fn kill_and_reap(pidfd: OwnedFd) {
     let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
     reap(pidfd).await;
+}
+
+/// Waits for the end of a process, which is not reaped; for ever where there is none.
+async fn ended(process: Option<&AsyncFd<OwnedFd>>) {
+    match process {
+        // An error is no end: the channel tells then.
+        Some(pidfd) if pidfd.readable().await.is_ok() => {}
+        _ => std::future::pending().await,
+    }
 }
 
 /// Waits for a child's exit and takes its status.

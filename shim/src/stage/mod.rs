@@ -68,6 +68,14 @@ fn control_socket() -> std::io::Result<Channel> {
     Ok(Channel::from(control))
 }
 
+/// A process that a stage has cloned tells the shim of itself, as the stage does: if either dies before it can, the
+/// process is reaped all the same. (An unreaped one would keep the init of its pid namespace from ending.)
+fn tell_of_self(control: &Channel) -> Result<(), Failure> {
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())
+        .map_err(Failure::at("open", "a descriptor of the process"))?;
+    control.send(&Report::Cloned, &[own.as_fd()]).map_err(Failure::at("report to", "the shim"))
+}
+
 /// Tells the shim how a stage ended. A process that returns here exits; the user's program never does.
 fn report(control: &Channel, outcome: Result<(), Failure>) -> std::process::ExitCode {
     match outcome {
