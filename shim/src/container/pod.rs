@@ -97,6 +97,13 @@ impl Pod {
         self.containers().is_empty()
     }
 
+    /// Which containers there are, for the log.
+    pub(crate) fn describe(&self) -> String {
+        let mut ids: Vec<String> = self.containers().keys().cloned().collect();
+        ids.sort_unstable();
+        if ids.is_empty() { "no containers".to_owned() } else { format!("the containers {}", ids.join(", ")) }
+    }
+
     fn containers(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
         self.containers.lock().unwrap_or_else(PoisonError::into_inner)
     }

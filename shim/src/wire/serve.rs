@@ -3,7 +3,8 @@
 //! One thread runs everything (a host may have a thousand shims, and each has little to do); what waits for files or the
 //! kernel goes to tokio's blocking threads, which end when they are idle.
 //!
-//! The shim ends on Shutdown once it has no container. It is no subreaper: see [`crate::container::exit`].
+//! The shim ends on Shutdown once it has no container, or by SIGTERM or SIGINT. It is no subreaper: see
+//! [`crate::container::exit`].
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdListener;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use ttrpc::asynchronous::Server;
@@ -106,12 +108,32 @@ async fn until_shutdown(flags: &Flags, listener: StdListener) -> Result<(), Stri
         .register_service(TaskService::new(pod.clone(), shutdown.clone()).register());
     server.start().await.map_err(|error| format!("serve: {error}"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"), group = flags.id.as_str(); "serving");
-    shutdown.notified().await;
+    tokio::select! {
+        () = shutdown.notified() => {}
+        name = ended() => log::warn!(
+            "{name}: the shim ends; {} go on without it until containerd, which sees it end, deletes them",
+            pod.describe()
+        ),
+    }
     // The answer to Shutdown is on its way; the server lets it out before it closes its connections.
     let _ = server.shutdown().await;
     drop((server, pod));
     flush(publisher).await;
     Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT. They end the shim in good order, as they do containerd's own: the log has a line, the
+/// events that are queued go out.
+async fn ended() -> &'static str {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        log::warn!("SIGTERM and SIGINT cannot be watched: they end the shim without a word");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
 }
 
 /// Lets the last events through.
