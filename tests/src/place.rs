@@ -68,3 +68,10 @@ pub fn skip(test: &str, reason: &str) {
     let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).expect("the list of skips");
     writeln!(list, "SKIP {test}: {reason}").expect("a line in the list of skips");
 }
+
+/// A copy of a binary, with an inode of its own: the processes that run it are those of one test.
+pub fn copy_of(binary: &Path) -> PathBuf {
+    let copy = new_dir("binary").join(binary.file_name().expect("a file name"));
+    std::fs::copy(binary, &copy).expect("a copy of the binary");
+    copy
+}

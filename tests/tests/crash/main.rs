@@ -1,0 +1,9 @@
+//! Killed at every stage: nobody else is touched, and whatever is left behind is cleaned up.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod look;
+mod orphans;
+mod ranges;
+mod shim_dies;
+mod stage_dies;
+mod stopped;
