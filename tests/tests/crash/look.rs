@@ -7,7 +7,7 @@ use std::time::Duration;
 use tests::{Bundle, place};
 
 /// The failpoints, read from the table that the shim is built with: no second list can go stale.
-pub fn failpoints() -> Vec<&'static str> {
+pub(crate) fn failpoints() -> Vec<&'static str> {
     let source = include_str!("../../../shim/src/failpoint.rs");
     let (_, table) = source.split_once("NAMES: [").expect("the table");
     let (table, _) = table.split_once("];").expect("the table's end");
@@ -17,7 +17,7 @@ pub fn failpoints() -> Vec<&'static str> {
 }
 
 /// Waits for something that must come.
-pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..1500 {
         if is_so() {
             return;
@@ -28,34 +28,34 @@ pub async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// State and parent of a process (proc_pid_stat(5)).
-pub fn stat(pid: u32) -> Option<(char, u32)> {
+pub(crate) fn stat(pid: u32) -> Option<(char, u32)> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
 }
 
-pub fn pids() -> Vec<u32> {
+pub(crate) fn pids() -> Vec<u32> {
     let entries = std::fs::read_dir("/proc").expect("/proc").flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// The children of a process, zombies too.
-pub fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     pids().into_iter().filter(|pid| stat(*pid).is_some_and(|(_, its)| its == parent)).collect()
 }
 
-pub async fn gone(pid: u32) {
+pub(crate) async fn gone(pid: u32) {
     until(&format!("the end of process {pid}"), || stat(pid).is_none_or(|(state, _)| state == 'Z')).await;
 }
 
-pub fn kill(pid: u32, signal: rustix::process::Signal) {
+pub(crate) fn kill(pid: u32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, signal).expect("kill");
 }
 
 /// The first host ids of the user namespaces in which processes live.
-pub fn living_bases() -> Vec<u32> {
+pub(crate) fn living_bases() -> Vec<u32> {
     let base = |pid: u32| {
         let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
         map.split_whitespace().nth(1)?.parse::<u32>().ok()
@@ -64,7 +64,7 @@ pub fn living_bases() -> Vec<u32> {
 }
 
 /// The lines of `ranges` that speak of a container.
-pub fn ranges_of(id: &str) -> Vec<String> {
+pub(crate) fn ranges_of(id: &str) -> Vec<String> {
     let output = Command::new(place::shim()).arg("ranges").output().expect("ranges");
     assert!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout).expect("text");
@@ -72,21 +72,21 @@ pub fn ranges_of(id: &str) -> Vec<String> {
 }
 
 /// What is left of a container besides its layer: its cgroups and its state file.
-pub fn left_of(bundle: &Bundle) -> Vec<PathBuf> {
+pub(crate) fn left_of(bundle: &Bundle) -> Vec<PathBuf> {
     let mut found = cgroups_of(&bundle.id);
     found.extend(["eci.json", "eci.json.new"].map(|name| bundle.dir.join(name)).into_iter().filter(|it| it.exists()));
     found
 }
 
 /// The cgroups of a container, in every hierarchy.
-pub fn cgroups_of(id: &str) -> Vec<PathBuf> {
+pub(crate) fn cgroups_of(id: &str) -> Vec<PathBuf> {
     let hierarchies = std::fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten().map(|entry| entry.path());
     let tops = hierarchies.chain([PathBuf::from("/sys/fs/cgroup")]);
     tops.map(|top| top.join("eci-tests").join(id)).filter(|path| path.exists()).collect()
 }
 
 /// The processes in a container's cgroups.
-pub fn processes_of(id: &str) -> Vec<u32> {
+pub(crate) fn processes_of(id: &str) -> Vec<u32> {
     let read = |dir: &PathBuf| std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     cgroups_of(id)
         .iter()
@@ -95,7 +95,7 @@ pub fn processes_of(id: &str) -> Vec<u32> {
 }
 
 /// The verb `delete`, which must succeed, twice.
-pub fn delete_twice(bundle: &Bundle) {
+pub(crate) fn delete_twice(bundle: &Bundle) {
     for _ in 0..2 {
         let output = tests::shim::call_delete(&bundle.dir, &bundle.id);
         let text = String::from_utf8_lossy(&output.stderr);
@@ -106,13 +106,13 @@ pub fn delete_twice(bundle: &Bundle) {
 }
 
 /// Removes a container's writable layer, as an engine does.
-pub fn remove_layer(bundle: &Bundle) {
+pub(crate) fn remove_layer(bundle: &Bundle) {
     for name in ["upper", "work"] {
         std::fs::remove_dir_all(bundle.dir.join(name)).expect("the layer");
     }
 }
 
 /// Whether a path is that of a socket's file that is gone.
-pub fn is_gone(path: &Path) -> bool {
+pub(crate) fn is_gone(path: &Path) -> bool {
     !path.exists()
 }

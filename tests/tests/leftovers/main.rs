@@ -1,6 +1,6 @@
 //! What is left when containers are gone: nothing. These tests look at the whole machine, or change it for everybody, so
 //! they take turns.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod flat;
 mod full;
