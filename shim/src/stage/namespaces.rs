@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use policy::namespaces::UserNamespace;
 use policy::plan::NamespaceKind;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, Uid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
 
 use super::channel::Channel;
@@ -126,7 +126,30 @@ pub(super) fn configure(order: &BuildOrder, proc: BorrowedFd<'_>) -> Result<(), 
         write_below(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0")?;
         write_below(proc, "sys/net/ipv4/ping_group_range", "0 2147483647")?;
     }
-    for (name, value) in &order.plan.sysctl {
+    set_sysctls(order, proc, |name| name.starts_with(NET))?;
+    as_containers_root(order, || set_sysctls(order, proc, |name| !name.starts_with(NET)))
+}
+
+/// Acts with the effective uid of the container's root. The files of the ipc namespace's sysctls are writable for the
+/// root of the user namespace that owns it and for nobody else, not even the host's root (mq_permissions() of
+/// ipc/mq_sysctl.c, since Linux 6.2).
+fn as_containers_root(order: &BuildOrder, act: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+    let become_uid = |uid| {
+        // The real uid stays the host's root, by which there is a way back.
+        rustix::thread::set_thread_res_uid(None, Uid::from_raw(uid), None)
+            .map_err(Failure::at("take the effective uid", uid))
+    };
+    become_uid(order.id_map.host)?;
+    let acted = act();
+    become_uid(0)?;
+    acted
+}
+
+/// What the names of the network namespace's sysctls begin with; all others that a plan has are the ipc namespace's.
+const NET: &str = "net.";
+
+fn set_sysctls(order: &BuildOrder, proc: BorrowedFd<'_>, wanted: impl Fn(&str) -> bool) -> Result<(), Failure> {
+    for (name, value) in order.plan.sysctl.iter().filter(|(name, _)| wanted(name)) {
         let path = format!("sys/{}", sysctl_path(name));
         write_below(proc, &path, value)
             .map_err(|failure| Failure::line(format!("linux.sysctl[{name}]: {}", failure.line)))?;

@@ -108,7 +108,7 @@ impl Assembly<'_> {
                 self.id_map_new(&detached, &mount.source)?;
                 detached
             }
-            fstype => return Err(Error::refused(fstype, "is not a type of mount that a root filesystem may have")),
+            fstype => return Err(unsupported(fstype)),
         };
         detached.set_flags(options.flags, false)?;
         Ok(detached)
@@ -158,6 +158,15 @@ impl Assembly<'_> {
         let fd = root.fd().try_clone_to_owned().map_err(|error| Error::failed("duplicate", root.name(), error))?;
         below.attach(&Tree::new(fd).mountpoint_dir(&target(mount)?)?)
     }
+}
+
+/// Whether a root filesystem may be a mount of this type.
+fn is_supported(fstype: &str) -> bool {
+    matches!(fstype, "overlay" | "bind" | "rbind") || block::is_supported(fstype)
+}
+
+fn unsupported(fstype: &str) -> Error {
+    Error::refused(fstype, "is not a type of mount that a root filesystem may have")
 }
 
 fn is_root(mount: &RootMount) -> bool {

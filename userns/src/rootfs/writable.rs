@@ -33,8 +33,9 @@ fn of_mount(mount: &RootMount) -> Result<Option<PathBuf>> {
     let options = Options::parse(&mount.options);
     match mount.fstype.as_str() {
         "overlay" => Ok(Overlay::from_options(&options)?.upper.map(|(upper, _)| upper)),
-        // A block device or a dataset is its own layer: the node that names it goes with it.
+        fstype if !super::is_supported(fstype) => Err(super::unsupported(fstype)),
         _ if options.read_only => Ok(None),
+        // A block device or a dataset is its own layer: the node that names it goes with it.
         _ => Ok(Some(PathBuf::from(&mount.source))),
     }
 }
