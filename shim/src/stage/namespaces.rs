@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use policy::idmap::IdMap;
 use policy::namespaces::UserNamespace;
 use policy::plan::NamespaceKind;
 use rustix::fs::{Mode, OFlags, Uid};
@@ -151,10 +152,30 @@ const NET: &str = "net.";
 fn set_sysctls(order: &BuildOrder, proc: BorrowedFd<'_>, wanted: impl Fn(&str) -> bool) -> Result<(), Failure> {
     for (name, value) in order.plan.sysctl.iter().filter(|(name, _)| wanted(name)) {
         let path = format!("sys/{}", sysctl_path(name));
-        write_below(proc, &path, value)
+        let value = match name.as_str() {
+            PING_GROUPS if !order.joins.network_is_host_owned => host_groups(value, order.id_map),
+            _ => value.clone(),
+        };
+        write_below(proc, &path, &value)
             .map_err(|failure| Failure::line(format!("linux.sysctl[{name}]: {}", failure.line)))?;
     }
     Ok(())
+}
+
+/// The one sysctl of a namespace whose value is ids: those of the writer's user namespace, which is the host's.
+const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+
+/// A range of the container's groups as the host counts, as far as the container has them. What is no such range (`1 0`
+/// is nobody) stays as it is.
+fn host_groups(value: &str, map: IdMap) -> String {
+    let ids: Vec<u32> = value.split_whitespace().filter_map(|id| id.parse().ok()).collect();
+    match ids.as_slice() {
+        &[low, high] if low <= high => match (map.to_host(low), map.to_host(high.min(map.size.saturating_sub(1)))) {
+            (Some(low), Some(high)) => format!("{low} {high}"),
+            _ => value.to_owned(),
+        },
+        _ => value.to_owned(),
+    }
 }
 
 /// The file below `/proc/sys`: dots separate, and a dot within a component is written as a slash (sysctl.d(5)).
@@ -202,6 +223,20 @@ fn link_type(kind: NamespaceKind) -> LinkNameSpaceType {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_the_container_are_written_as_the_host_counts() {
+        let map = IdMap { host: 100_000, size: 65536 };
+        for (value, written) in [
+            ("5 7", "100005 100007"),
+            ("0\t2147483647", "100000 165535"),
+            ("1 0", "1 0"),
+            ("70000 70001", "70000 70001"),
+            ("junk", "junk"),
+        ] {
+            assert_eq!(host_groups(value, map), written);
+        }
+    }
 
     #[test]
     fn a_dot_within_a_sysctls_component_is_a_slash_in_its_name() {
