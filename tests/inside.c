@@ -64,7 +64,7 @@ static void setattr_clear(char **args) {
                   : !strcmp(args[1], "nodev")  ? MOUNT_ATTR_NODEV
                   : !strcmp(args[1], "noexec") ? MOUNT_ATTR_NOEXEC
                                                : MOUNT_ATTR__ATIME;
-    need(set_attr(AT_FDCWD, args[0], 0, clear == MOUNT_ATTR__ATIME ? MOUNT_ATTR_NOATIME : 0, clear));
+    need(set_attr(AT_FDCWD, args[0], 0, 0, clear));
 }
 
 // clone PATH TARGET: open_tree(2) with a clone, move_mount(2) to another place.

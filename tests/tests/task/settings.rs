@@ -21,6 +21,9 @@ async fn sysctls_of_the_containers_namespaces_are_set() {
         .run()
         .await;
     assert_eq!(output.ok(), "1\n1\n5 7\n123456\n251 32001 33 129\n11");
+    let all = Bundle::new().set("/linux/sysctl", json!({ "net.ipv4.ping_group_range": "0 2147483647" }));
+    let output = all.sh("cat /proc/sys/net/ipv4/ping_group_range").run().await;
+    assert_eq!(output.ok().split_whitespace().collect::<Vec<_>>(), ["0", "65535"], "all groups that the container has");
     assert_eq!((read("net/ipv4/ip_forward"), read("kernel/shmmax")), before, "the host's are as they were");
 }
 
