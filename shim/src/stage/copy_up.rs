@@ -66,11 +66,11 @@ fn one(from: &OwnedFd, to: BorrowedFd<'_>, name: &std::ffi::CStr, depth: usize) 
 
 /// Owner first: chown(2) takes set-id bits away.
 fn dress(fd: BorrowedFd<'_>, stat: &Stat) -> Result<(), Failure> {
-    let (uid, gid) = owner(stat);
-    rustix::fs::fchown(fd, uid, gid).map_err(Failure::at("change the owner of", "a copy"))?;
-    // A detached mount's root is an O_PATH descriptor, which fchmod(2) refuses.
+    // A detached mount's root is an O_PATH descriptor, which fchown(2) and fchmod(2) refuse.
     let directory = openat(fd, c".", OFlags::RDONLY | OFlags::DIRECTORY);
     let fd = directory.as_ref().map_or(fd, AsFd::as_fd);
+    let (uid, gid) = owner(stat);
+    rustix::fs::fchown(fd, uid, gid).map_err(Failure::at("change the owner of", "a copy"))?;
     rustix::fs::fchmod(fd, Mode::from_raw_mode(stat.st_mode)).map_err(Failure::at("change the mode of", "a copy"))
 }
 
