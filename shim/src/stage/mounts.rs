@@ -161,18 +161,20 @@ impl<'a> Builder<'a> {
             .map_err(Failure::at("open source", source.display()))?;
         let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let detached = Detached::clone_of(&fd, recursive, &source.display().to_string())?;
-        match ids {
+        let name = source.display().to_string();
+        let detached = match ids {
             BindIds::Container => {
                 let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
-                detached.id_map(fd.as_fd(), ids, recursive)?;
+                Detached::bind(&fd, recursive, ids, &name)?
             }
-            BindIds::Explicit { uid, gid, recursive } => {
+            BindIds::Explicit { uid, gid, recursive: mapped } => {
                 let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;
                 let ids = MountIds { userns: namespace.as_fd(), own: None };
-                detached.id_map(fd.as_fd(), ids, *recursive)?;
+                let detached = Detached::clone_of(&fd, recursive, &name)?;
+                detached.id_map(fd.as_fd(), ids, *mapped)?;
+                detached
             }
-        }
+        };
         Ok((detached, directory))
     }
 
