@@ -20,7 +20,8 @@ const SHOW: &str = "stat -c '%n %F %t:%T %a %u:%g'";
 async fn the_default_nodes_are_there_and_the_containers() {
     let container = Container::sleeping(Bundle::new()).await;
     let nodes = container.sh(&format!("cd /dev; {SHOW} null zero full random urandom tty")).await;
-    let expected = [("null", "1:3"), ("zero", "1:5"), ("full", "1:7"), ("random", "1:8"), ("urandom", "1:9"), ("tty", "5:0")];
+    let expected =
+        [("null", "1:3"), ("zero", "1:5"), ("full", "1:7"), ("random", "1:8"), ("urandom", "1:9"), ("tty", "5:0")];
     let expected = expected.map(|(name, number)| format!("{name} character special file {number} 666 0:0"));
     assert_eq!(nodes.ok(), expected.join("\n"));
     let links = container.sh("cd /dev; for link in fd stdin stdout stderr ptmx; do readlink $link; done").await;
@@ -61,11 +62,13 @@ async fn fuse_and_tun_are_owned_by_the_containers_root_and_work() {
 #[tokio::test]
 async fn another_device_keeps_the_hosts_owner_and_mode() {
     // kmsg: its owner on the host is root, who is nobody in the container.
-    let closed = device(Bundle::new(), "/dev/log-of-the-kernel", "c", 1, 11, json!({ "fileMode": 0o600, "uid": 0, "gid": 0 }));
+    let closed =
+        device(Bundle::new(), "/dev/log-of-the-kernel", "c", 1, 11, json!({ "fileMode": 0o600, "uid": 0, "gid": 0 }));
     let both = device(closed, "/dev/for-all", "c", 1, 5, json!({ "fileMode": 0o600 }));
     let container = Container::sleeping(both.all_capabilities().with_inside()).await;
     let nodes = container.sh(&format!("cd /dev; {SHOW} log-of-the-kernel for-all")).await;
-    let expected = "log-of-the-kernel character special file 1:b 600 65534:65534\nfor-all character special file 1:5 600 0:0";
+    let expected =
+        "log-of-the-kernel character special file 1:b 600 65534:65534\nfor-all character special file 1:5 600 0:0";
     assert_eq!(nodes.ok(), expected);
     let closed = container.exec(&["/inside", "open", "/dev/log-of-the-kernel", "r"]).await;
     assert_eq!(closed.failed().trim(), "EACCES");
@@ -113,7 +116,8 @@ async fn no_container_makes_device_nodes() {
 #[tokio::test]
 async fn a_device_may_lie_outside_dev() {
     let bundle = device(Bundle::new(), "/opt/devices/zero", "c", 1, 5, json!({}));
-    let output = bundle.clone().sh(&format!("{SHOW} /opt/devices/zero; head -c 3 /opt/devices/zero | wc -c")).run().await;
+    let output =
+        bundle.clone().sh(&format!("{SHOW} /opt/devices/zero; head -c 3 /opt/devices/zero | wc -c")).run().await;
     assert_eq!(output.ok(), "/opt/devices/zero character special file 1:5 666 0:0\n3");
     // What is left in the container's layer is an empty file, no node.
     let left = std::fs::symlink_metadata(bundle.upper().join("opt/devices/zero")).unwrap();
@@ -134,7 +138,8 @@ async fn a_device_in_the_place_of_a_default_one_is_refused() {
 
 #[tokio::test]
 async fn the_console_is_the_terminal() {
-    let bundle = Bundle::new().sh("tty; stat -c %F /dev/console; stat -c %u:%g $(tty); echo to the console > /dev/console");
+    let bundle =
+        Bundle::new().sh("tty; stat -c %F /dev/console; stat -c %u:%g $(tty); echo to the console > /dev/console");
     let bundle = bundle.set("/process/terminal", json!(true));
     let mut container = Container::create_with(bundle, Pipes::terminal()).await.unwrap();
     container.start().await.unwrap();
@@ -156,7 +161,10 @@ async fn without_a_terminal_there_is_no_console() {
 #[tokio::test]
 async fn a_container_without_a_dev_of_its_spec_has_one_all_the_same() {
     let mut bundle = Bundle::new();
-    bundle.spec["mounts"].as_array_mut().unwrap().retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    bundle.spec["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
     let output = bundle.clone().sh("echo x > /dev/null; awk '$5 == \"/dev\"' /proc/self/mountinfo").run().await;
     assert!(output.ok().contains(" - tmpfs "), "{output:?}");
     assert!(!bundle.upper().join("dev/null").exists(), "no node in the image's tree");

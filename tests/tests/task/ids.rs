@@ -121,7 +121,10 @@ async fn maps_of_a_spec_are_held_against_the_rules() {
     assert!(refusal.ends_with("linux.gidMappings: detected missing user-ns UID and/or GID mappings"), "{refusal}");
     let differ = one_side.set("/linux/gidMappings", map(&[(0, 8_000_000, 65536)]));
     let refusal = differ.refused().await;
-    assert!(refusal.contains("linux.gidMappings: detecting non-matching uid & gid mappings; found uid = "), "{refusal}");
+    assert!(
+        refusal.contains("linux.gidMappings: detecting non-matching uid & gid mappings; found uid = "),
+        "{refusal}"
+    );
 }
 
 #[tokio::test]

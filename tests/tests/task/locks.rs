@@ -10,7 +10,8 @@ async fn privileged() -> Container {
     std::fs::create_dir(dir.join("sub")).unwrap();
     std::fs::write(dir.join("sub/file"), "of the host").unwrap();
     let bundle = Bundle::new().all_capabilities().set("/process/noNewPrivileges", json!(false)).with_inside();
-    let container = Container::sleeping(bundle.bind(&dir, "/ro", &["ro", "nosuid", "nodev", "noexec", "noatime"])).await;
+    let container =
+        Container::sleeping(bundle.bind(&dir, "/ro", &["ro", "nosuid", "nodev", "noexec", "noatime"])).await;
     container.sh("mkdir /free").await.ok();
     container
 }
@@ -40,7 +41,11 @@ async fn assert_read_only(container: &Container, path: &str) {
 #[tokio::test]
 async fn a_read_only_bind_never_becomes_writable() {
     let container = privileged().await;
-    for command in ["mount -o remount,rw /ro", "mount -o remount,bind,rw /ro", "mount -o remount,bind,rw,nosuid,nodev,noexec,noatime /ro"] {
+    for command in [
+        "mount -o remount,rw /ro",
+        "mount -o remount,bind,rw /ro",
+        "mount -o remount,bind,rw,nosuid,nodev,noexec,noatime /ro",
+    ] {
         container.sh(command).await.failed();
         assert_read_only(&container, "/ro").await;
     }

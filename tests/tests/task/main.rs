@@ -11,6 +11,7 @@ mod ids;
 mod life;
 mod limits;
 mod locks;
+mod mounts;
 mod namespaces;
 mod netns;
 mod process;

@@ -55,7 +55,8 @@ fn layers(dir: &Path) -> Vec<PathBuf> {
     [layers, vec![place::busybox()]].concat()
 }
 
-const LOOK: &str = "cat /etc/same /etc/top /etc/middle; ls /hidden; echo x > /etc/middle; rm -r /etc/top; echo x > /made";
+const LOOK: &str =
+    "cat /etc/same /etc/top /etc/middle; ls /hidden; echo x > /etc/middle; rm -r /etc/top; echo x > /made";
 
 #[tokio::test]
 async fn of_many_layers_the_uppermost_wins_and_a_whiteout_hides() {
@@ -177,7 +178,8 @@ async fn an_erofs_image_is_mounted_as_it_is() {
         options: vec!["ro".into(), "loop".into()],
         ..Default::default()
     }];
-    let output = bundle.sh("stat -c %u:%g / /bin/busybox; awk '$5 == \"/\"' /proc/self/mountinfo; echo x > /made").run().await;
+    let output =
+        bundle.sh("stat -c %u:%g / /bin/busybox; awk '$5 == \"/\"' /proc/self/mountinfo; echo x > /made").run().await;
     let said = output.failed();
     assert!(said.starts_with("0:0\n0:0\n") && said.contains(" - erofs "), "{said}");
     assert!(said.contains("Read-only file system"), "{said}");
@@ -204,7 +206,9 @@ async fn an_erofs_image_is_a_layer_of_an_overlay() {
 
 #[tokio::test]
 async fn set_id_programs_and_file_capabilities_work_and_are_the_containers_on_the_disk() {
-    let bundle = Bundle::new().set("/process/noNewPrivileges", json!(false)).set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
+    let bundle = Bundle::new()
+        .set("/process/noNewPrivileges", json!(false))
+        .set("/process/user", json!({ "uid": 1000, "gid": 1000 }));
     let bundle = bundle.image_with(|image| {
         for (name, mode) in [("set-uid", "4755"), ("set-gid", "2755"), ("plain", "755")] {
             let place = image.join(name).display().to_string();
@@ -265,7 +269,12 @@ async fn a_root_filesystem_that_cannot_be_one_is_refused_by_its_path() {
 async fn a_root_filesystem_that_cannot_be_id_mapped_is_refused() {
     let mut bundle = Bundle::new();
     let dir = bundle.dir.join("ramfs");
-    tests::sh(&format!("mkdir {0}; mount -t ramfs ramfs {0}; cp -a {1}/. {0}", dir.display(), place::busybox().display())).ok();
+    tests::sh(&format!(
+        "mkdir {0}; mount -t ramfs ramfs {0}; cp -a {1}/. {0}",
+        dir.display(),
+        place::busybox().display()
+    ))
+    .ok();
     bundle.rootfs = vec![bind_rootfs(&dir)];
     let refusal = bundle.refused().await;
     assert!(refusal.ends_with(&format!("{}: is on ramfs, which cannot be id-mapped", dir.display())), "{refusal}");

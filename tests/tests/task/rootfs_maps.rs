@@ -28,7 +28,8 @@ fn owner(path: &Path) -> (u32, u32) {
     (stat.uid(), stat.gid())
 }
 
-const USE: &str = "stat -c %u:%g / /bin/busybox /tmp; echo x > /made; chown 5:6 /made; echo x >> /etc/passwd; stat -c %u:%g /made";
+const USE: &str =
+    "stat -c %u:%g / /bin/busybox /tmp; echo x > /made; chown 5:6 /made; echo x >> /etc/passwd; stat -c %u:%g /made";
 
 async fn used(room: &Room, bundle: Bundle) -> String {
     let container: Container = room.sleeping(bundle).await;

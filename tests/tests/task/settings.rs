@@ -8,14 +8,17 @@ async fn sysctls_of_the_containers_namespaces_are_set() {
     let read = |path: &str| std::fs::read_to_string(format!("/proc/sys/{path}")).unwrap();
     let before = (read("net/ipv4/ip_forward"), read("kernel/shmmax"));
     let output = Bundle::new()
-        .set("/linux/sysctl", json!({
-            "net.ipv4.ip_forward": "1",
-            "net/ipv4/conf/lo/forwarding": "1",
-            "net.ipv4.ping_group_range": "5 7",
-            "kernel.shmmax": "123456",
-            "kernel.sem": "251 32001 33 129",
-            "fs.mqueue.msg_max": "11",
-        }))
+        .set(
+            "/linux/sysctl",
+            json!({
+                "net.ipv4.ip_forward": "1",
+                "net/ipv4/conf/lo/forwarding": "1",
+                "net.ipv4.ping_group_range": "5 7",
+                "kernel.shmmax": "123456",
+                "kernel.sem": "251 32001 33 129",
+                "fs.mqueue.msg_max": "11",
+            }),
+        )
         .sh("cd /proc/sys && cat net/ipv4/ip_forward net/ipv4/conf/lo/forwarding net/ipv4/ping_group_range \
              kernel/shmmax kernel/sem fs/mqueue/msg_max | tr '\\t' ' '")
         .run()
@@ -52,7 +55,10 @@ async fn sysctls_of_a_namespace_that_is_joined_are_not_set() {
     let path = format!("/proc/{}/ns/ipc", other.pid);
     let bundle = Bundle::new().namespace("ipc", Some(&path));
     let refusal = bundle.clone().set("/linux/sysctl", json!({ "kernel.shmmax": "1" })).refused().await;
-    assert!(refusal.contains("needs a ipc namespace of the container's own") || refusal.contains("needs an ipc"), "{refusal}");
+    assert!(
+        refusal.contains("needs a ipc namespace of the container's own") || refusal.contains("needs an ipc"),
+        "{refusal}"
+    );
     bundle.set("/linux/sysctl", json!({ "net.ipv4.ip_forward": "1" })).run().await.ok();
     other.end().await;
 }
@@ -104,7 +110,8 @@ async fn the_root_has_the_propagation_that_the_spec_asks_for() {
 
 #[tokio::test]
 async fn a_read_only_root_is_read_only_and_its_mounts_are_not() {
-    let bundle = Bundle::new().all_capabilities().set("/root/readonly", json!(true)).set("/process/cwd", json!("/made/for/it"));
+    let bundle =
+        Bundle::new().all_capabilities().set("/root/readonly", json!(true)).set("/process/cwd", json!("/made/for/it"));
     let script = "pwd; touch /x; mount -o remount,rw /; mount -o remount,rw,bind /; touch /x; touch /run/x /dev/shm/x && echo $?";
     let output = bundle.clone().sh(script).run().await;
     assert_eq!(output.ok(), "/made/for/it\n0");
