@@ -5,12 +5,12 @@ use tests::room::{Room, remove_layer};
 use tests::{Bundle, Container};
 
 /// A bundle whose spec brings this map, for uids and gids.
-fn mapped(lines: &[(u32, u32, u32)]) -> Bundle {
+fn mapped(lines: Lines<'_>) -> Bundle {
     let map = map(lines);
     Bundle::new().set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
 }
 
-fn map(lines: &[(u32, u32, u32)]) -> Value {
+fn map(lines: Lines<'_>) -> Value {
     lines.iter().map(|(inside, host, size)| json!({ "containerID": inside, "hostID": host, "size": size })).collect()
 }
 
@@ -99,11 +99,14 @@ async fn ids_of_other_owners_are_never_given() {
     container.end().await;
 }
 
+/// Lines of an id map: first id inside, first on the host, how many.
+type Lines<'a> = &'a [(u32, u32, u32)];
+
 #[tokio::test]
 async fn maps_of_a_spec_are_held_against_the_rules() {
     let breaks = "(host IDs below 65536 belong to the host); this breaks container isolation";
     let least = "uid mapping range must specify a container with at least 65536 uids starting at uid 0; found";
-    let cases: [(&[(u32, u32, u32)], String); 7] = [
+    let cases: [(Lines<'_>, String); 7] = [
         (&[(0, 0, 65536)], format!("detected user-ns uid mapping to host ID 0 {breaks}")),
         (&[(0, 65535, 65536)], format!("detected user-ns uid mapping to host ID 65535 {breaks}")),
         (&[(0, 7_000_000, 65535)], format!("{least} {{0 7000000 65535}}")),
