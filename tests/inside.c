@@ -185,6 +185,8 @@ static void put(const char *path, const char *text) {
     close(fd);
 }
 
+#include "attacks.h"
+
 static void run(char **args);
 
 // nested VERB...: a verb as root of a user and a mount namespace below the container's.
@@ -221,6 +223,12 @@ static const struct {
     {"syscall", 1, call},
     {"syscall32", 1, call32},
     {"keyring", 0, keyring},
+    {"fds", 0, fds},
+    {"escape", 1, escape},
+    {"spy", 1, spy},
+    {"overwrite", 1, overwrite},
+    {"writable", 1, writable},
+    {"kernel", 0, kernel},
 };
 
 static void run(char **args) {

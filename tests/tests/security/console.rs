@@ -1,0 +1,106 @@
+//! A terminal is a pair of the container's own devpts, bound by descriptor, wherever the image's `/dev/console` or
+//! `/dev/pts` lead (CVE-2025-52565, CVE-2026-88264).
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::json;
+use tests::stdio::{Pipes, fifo};
+use tests::{Bundle, Container, place};
+
+use crate::canary::Canary;
+
+const LOOK: &str = "tty; stat -c %F /dev/console; [ /dev/console -ef $(tty) ] || stat -c %t:%T /dev/console $(tty)";
+
+/// Runs it with a terminal: what it says, lines joined.
+async fn run(bundle: Bundle) -> Result<String, String> {
+    let bundle = bundle.set("/process/terminal", json!(true));
+    let mut container = Container::create_with(bundle, Pipes::terminal()).await.map_err(|failure| failure.message)?;
+    container.start().await.unwrap();
+    let output = container.output().await;
+    container.end().await;
+    Ok(output.ok().replace("\r\n", "\n"))
+}
+
+fn judge(said: &str) {
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("/dev/pts/") || lines[0] == "/dev/console", "{said}");
+    assert_eq!(lines[1], "character special file", "{said}");
+    // Two names of one device.
+    assert!(lines.len() == 2 || lines[2] == lines[3], "{said}");
+}
+
+#[tokio::test]
+async fn the_images_console_is_covered_by_our_own() {
+    let canary = Canary::new();
+    let makes: [Box<dyn Fn(&Path)>; 5] = [
+        Box::new(|console| symlink(canary.absolute("dev/console"), console).unwrap()),
+        Box::new(|console| symlink(canary.climbing("new"), console).unwrap()),
+        Box::new(|console| symlink("/proc/sys/kernel/core_pattern", console).unwrap()),
+        Box::new(fifo),
+        Box::new(|console| fs::create_dir(console).unwrap()),
+    ];
+    for make in &makes {
+        let bundle = Bundle::new().image_with(|image| make(&image.join("dev/console")));
+        judge(&run(bundle.sh(LOOK)).await.unwrap());
+    }
+    canary.untouched();
+}
+
+#[tokio::test]
+async fn a_console_of_a_bound_dev_leads_nowhere_outside() {
+    let canary = Canary::new();
+    let pattern = fs::read("/proc/sys/kernel/core_pattern").unwrap();
+    for target in [canary.absolute("dev/console"), canary.climbing("new"), "/proc/sys/kernel/core_pattern".to_owned()] {
+        let dev = place::new_dir("dev");
+        for name in ["pts", "shm", "mqueue"] {
+            fs::create_dir(dev.join(name)).unwrap();
+        }
+        symlink(&target, dev.join("console")).unwrap();
+        let mut bundle = Bundle::new();
+        let source = dev.display().to_string();
+        for mount in bundle.spec["mounts"].as_array_mut().unwrap() {
+            if mount["destination"] == "/dev" {
+                *mount = json!({ "destination": "/dev", "type": "bind", "source": source, "options": ["rbind"] });
+            }
+        }
+        let message = run(bundle.sh(LOOK)).await.expect_err(&target);
+        assert!(message.contains("/dev/console") && message.lines().count() == 1, "{message}");
+    }
+    assert_eq!(fs::read("/proc/sys/kernel/core_pattern").unwrap(), pattern);
+    canary.untouched();
+}
+
+#[tokio::test]
+async fn an_exec_gets_no_terminal_of_a_false_devpts() {
+    let bundle = Bundle::new().all_capabilities().with_inside();
+    let container = Container::sleeping(bundle).await;
+    let exec = container.process(&["/bin/tty"]);
+    let add = |name: &'static str| {
+        let (container, exec) = (&container, exec.clone());
+        async move {
+            let mut pipes = Pipes::terminal();
+            container.add_process(name, &exec, &pipes).await.unwrap();
+            let started = container.start_process(name).await.map(drop);
+            let said = match started {
+                Ok(()) => {
+                    container.wait_process(name).await.unwrap();
+                    Ok(String::from_utf8(pipes.read().await.0).unwrap())
+                }
+                Err(failure) => Err(failure.message),
+            };
+            container.delete_process(name).await.unwrap();
+            said
+        }
+    };
+    assert!(add("before").await.unwrap().starts_with("/dev/pts/"));
+    let tmpfs = "mount -t tmpfs none /dev/pts && ln -s /proc/1/root/dev/null /dev/pts/ptmx";
+    container.sh(tmpfs).await.ok();
+    let message = add("false").await.unwrap_err();
+    assert_eq!(message.lines().count(), 1, "{message}");
+    assert!(message.contains("/dev/pts is not a devpts"), "{message}");
+    container.sh("umount /dev/pts && mount -t devpts -o ptmxmode=666 none /dev/pts").await.ok();
+    assert!(add("after").await.unwrap().starts_with("/dev/pts/"), "a devpts of the container's own is its business");
+    container.end().await;
+}

@@ -1,0 +1,16 @@
+//! Ways out of a container that have worked on other runtimes, tried on the shim over the Task API.
+//!
+//! `docs/security.md` maps each of them to its tests. A test here plays the attacker: an image, a volume's other user, or
+//! root in a container with every capability.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod canary;
+mod capability_sets;
+mod console;
+mod descriptors;
+mod executable;
+mod image_paths;
+mod kernel;
+mod masks;
+mod races;
+mod users;
