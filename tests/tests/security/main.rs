@@ -2,7 +2,7 @@
 //!
 //! `docs/security.md` maps each of them to its tests. A test here plays the attacker: an image, a volume's other user, or
 //! root in a container with every capability.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 mod canary;
 mod capability_sets;
