@@ -40,11 +40,11 @@ spec() {
   ctr oci spec | sed -e "s|\"cwd\": \"/\"|$1|" -e "s|\"resources\": {|\"resources\": { $2,|" \
     -e 's|"path": "rootfs"|"path": "/run/job/rootfs"|' -e 's|"cgroupsPath": "/default"|"cgroupsPath": "/default/few"|'
 }
-# What a container could leave behind. Containerd's own directories stay.
+# What a container could leave behind. The fifos of a container whose shim was killed are ctr's to leave.
 machine() {
   find $CGROUP -type d
   cut -d ' ' -f 3- /proc/self/mountinfo
-  find /run -path /run/job -prune -o -path '/run/eci*' -name '*-*' -print -o -path '/run/containerd/*/*/*' -print
+  find /run -path /run/job -prune -o -path '/run/eci*' -name '*-*' -print -o -path '/run/containerd/*.task/*/*' -print
   pgrep -l containerd-shim
 }
 

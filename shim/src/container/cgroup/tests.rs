@@ -117,7 +117,7 @@ fn first_line(child: &mut Child) -> String {
 
 #[test]
 fn limits_are_in_the_files_of_v1() {
-    let Some(layout) = host() else { return };
+    let Some(layout) = v1_only() else { return };
     let resources = Resources {
         memory_limit: Some(64 << 20),
         memory_swap: Some(96 << 20),
