@@ -31,8 +31,12 @@ pub(crate) fn status(asked: Asked, error: &Error) -> ttrpc::Error {
 
 /// A call that is not built yet.
 pub(crate) fn unimplemented(call: &str) -> ttrpc::Error {
-    let status = ttrpc::get_status(Code::UNIMPLEMENTED, format!("{call} is not implemented yet"));
-    ttrpc::Error::RpcStatus(status)
+    ttrpc::Error::RpcStatus(unimplemented_status(call))
+}
+
+/// The status of [`unimplemented`].
+pub(super) fn unimplemented_status(call: &str) -> ttrpc::Status {
+    ttrpc::get_status(Code::UNIMPLEMENTED, format!("{call} is not implemented yet"))
 }
 
 fn text(asked: Asked, error: &Error) -> String {

@@ -15,6 +15,7 @@ pub(crate) mod flags;
 pub(crate) mod info;
 pub(crate) mod logger;
 pub(crate) mod options;
+mod sandbox;
 pub(crate) mod serve;
 pub(crate) mod socket;
 pub(crate) mod start;

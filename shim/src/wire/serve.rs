@@ -24,6 +24,7 @@ use ttrpc::asynchronous::transport::Listener;
 use super::events;
 use super::flags::Flags;
 use super::logger;
+use super::sandbox;
 use super::socket::Socket;
 use super::start::TTRPC_ADDRESS;
 use super::task::TaskService;
@@ -105,7 +106,8 @@ async fn until_shutdown(flags: &Flags, listener: StdListener) -> Result<(), Stri
     let listener = UnixListener::from_std(listener).map_err(|error| format!("serve: watch the socket: {error}"))?;
     let mut server = Server::new()
         .add_listener(Listener::new(RootOnly(listener)))
-        .register_service(TaskService::new(pod.clone(), shutdown.clone()).register());
+        .register_service(TaskService::new(pod.clone(), shutdown.clone()).register())
+        .register_service(sandbox::service());
     server.start().await.map_err(|error| format!("serve: {error}"))?;
     log::info!(version = env!("CARGO_PKG_VERSION"), group = flags.id.as_str(); "serving");
     tokio::select! {
