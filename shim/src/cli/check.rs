@@ -155,14 +155,17 @@ fn storage(host: &Host) -> Vec<Finding> {
             "a container whose files are there cannot be shown them as its own",
         ));
     }
-    for (path, mode) in &host.volumes {
+    for (path, mode, traversable) in &host.volumes {
         findings.push(finding(
             "volume directory",
             format!("{path} (mode {:o})", mode & 0o7777),
-            mode & 0o001 == 0,
+            !traversable,
             Verdict::Weaker,
             "host users can reach set-uid files that a container's root has left there: chmod o-x",
         ));
+    }
+    if host.volumes.is_empty() {
+        findings.push(finding("volume directory", "none yet".to_owned(), true, Verdict::Weaker, ""));
     }
     findings
 }
@@ -223,7 +226,7 @@ mod tests {
             io_uring_disabled: Some(0),
             apparmor_restricts_userns: false,
             storage: vec![("/var/lib/containerd".into(), "ext4".into(), true)],
-            volumes: vec![("/var/lib/docker/volumes".into(), 0o040_700)],
+            volumes: vec![("/var/lib/docker/volumes".into(), 0o040_700, false)],
             pool: Ok((4096, 4095)),
             maxkeys: Some(2000),
             inotify_instances: Some(8192),
@@ -252,7 +255,7 @@ mod tests {
             (Host { cgroups: None, ..good() }, vec![("cgroups", Missing)]),
             (Host { io_uring_disabled: Some(2), ..good() }, vec![("io_uring", Weaker)]),
             (Host { pool: Ok((10, 0)), ..good() }, vec![("id ranges", Missing)]),
-            (Host { volumes: vec![("/v".into(), 0o701)], ..good() }, vec![("volume directory", Weaker)]),
+            (Host { volumes: vec![("/v".into(), 0o701, true)], ..good() }, vec![("volume directory", Weaker)]),
             (Host { storage: vec![("/s".into(), "nfs".into(), false)], ..good() }, vec![("id-mapped mounts", Missing)]),
         ] {
             assert_eq!(bad_ones(&host), expected);

@@ -31,8 +31,8 @@ pub(super) struct Host {
     pub(super) apparmor_restricts_userns: bool,
     /// Directory, filesystem, and whether it takes an id map.
     pub(super) storage: Vec<(String, String, bool)>,
-    /// Directory and mode.
-    pub(super) volumes: Vec<(String, u32)>,
+    /// Directory, mode, and whether host users can traverse it and all that leads there.
+    pub(super) volumes: Vec<(String, u32, bool)>,
     /// How many ranges the pool has, and how many of them nobody else owns.
     pub(super) pool: Result<(usize, usize), String>,
     pub(super) maxkeys: Option<u64>,
@@ -59,8 +59,8 @@ impl Host {
             fuse: has("fuse") && Path::new("/dev/fuse").exists(),
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             apparmor_restricts_userns: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1),
-            storage: STORAGE.iter().filter_map(|path| storage(path)).collect(),
-            volumes: VOLUMES.iter().filter_map(|path| Some(((*path).to_owned(), mode(path)?))).collect(),
+            storage: all_storage(),
+            volumes: VOLUMES.iter().filter_map(|path| volume(path)).collect(),
             pool: pool(),
             maxkeys: number("/proc/sys/kernel/keys/maxkeys"),
             inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
@@ -77,7 +77,14 @@ fn number(path: &str) -> Option<u64> {
     text(path).trim().parse().ok()
 }
 
-fn mode(path: &str) -> Option<u32> {
+fn volume(path: &str) -> Option<(String, u32, bool)> {
+    let real = fs::canonicalize(path).ok()?;
+    let modes: Option<Vec<u32>> = real.ancestors().map(mode).collect();
+    let modes = modes?;
+    Some((path.to_owned(), *modes.first()?, modes.iter().all(|mode| mode & 0o001 != 0)))
+}
+
+fn mode(path: &Path) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(path).ok().map(|metadata| metadata.mode())
 }
@@ -101,6 +108,15 @@ fn pool() -> Result<(usize, usize), String> {
     let config = Config::parse(&text, CONFIG_PATH).map_err(|refusal| refusal.to_string())?;
     let pool = userns::lease::read_pool(&config.ranges, Path::new("/etc")).map_err(|error| error.to_string())?;
     Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
+}
+
+/// Each place where engines keep files; one that does not exist yet will be made in the nearest directory above it.
+fn all_storage() -> Vec<(String, String, bool)> {
+    let existing = |path: &&str| Path::new(path).ancestors().find(|path| path.exists()).map(Path::to_path_buf);
+    let mut places: Vec<_> = STORAGE.iter().filter_map(existing).collect();
+    places.sort();
+    places.dedup();
+    places.iter().filter_map(|path| storage(path.to_str()?)).collect()
 }
 
 /// Whether the filesystem of a directory takes an id map: a detached clone of its mount is given one.
