@@ -1,0 +1,75 @@
+//! The runtime's options in a Create request: honoured, passed over, or refused by name.
+
+use std::os::unix::fs::MetadataExt;
+
+use containerd_shim_protos::protobuf::Message;
+use containerd_shim_protos::protobuf::well_known_types::any::Any;
+use containerd_shim_protos::shim::oci::Options;
+use tests::shim::{self, Answer, deadline};
+use tests::stdio::Pipes;
+use tests::{Bundle, Container, Shim};
+use ttrpc::Code;
+
+async fn create(type_url: &str, value: Vec<u8>) -> Answer<Container> {
+    let bundle = Bundle::new().args(&["/bin/sleep", "1000"]);
+    let shim = Shim::start(&bundle).await;
+    let pipes = Pipes::output();
+    let mut request = shim::create_request(&bundle, &pipes);
+    request.set_options(Any { type_url: type_url.into(), value, ..Default::default() });
+    match shim.task.create(deadline(), &request).await {
+        Ok(created) => Ok(Container { bundle, shim, pid: created.pid, pipes }),
+        Err(error) => {
+            shim.shut_down().await.unwrap();
+            Err(error.into())
+        }
+    }
+}
+
+fn runc(options: &Options) -> (&'static str, Vec<u8>) {
+    ("containerd.runc.v1.Options", options.write_to_bytes().unwrap())
+}
+
+#[tokio::test]
+async fn options_that_ask_for_nothing_create() {
+    let binary = runc(&Options { binary_name: "/usr/bin/runc".into(), root: "/run/runc".into(), ..Default::default() });
+    for (type_url, value) in
+        [("runtimeoptions.v1.Options", Vec::new()), ("", Vec::new()), runc(&Options::new()), binary]
+    {
+        let passed_over = !value.is_empty();
+        let container = create(type_url, value).await.unwrap();
+        container.start().await.unwrap();
+        if passed_over {
+            container.shim.logged("runtime option BinaryName (/usr/bin/runc) is passed over").await;
+        }
+        container.end().await;
+    }
+}
+
+#[tokio::test]
+async fn the_owner_of_the_stdio_is_honoured() {
+    let (type_url, value) = runc(&Options { io_uid: 4242, io_gid: 4343, ..Default::default() });
+    let container = create(type_url, value).await.unwrap();
+    let owner = |pid: u32| std::fs::metadata(format!("/proc/{pid}/fd/1")).map(|it| (it.uid(), it.gid())).unwrap();
+    assert_eq!(owner(container.pid), (4242, 4343));
+    container.end().await;
+    let container = create("", Vec::new()).await.unwrap();
+    let base = container.host_base();
+    assert_eq!(owner(container.pid), (base, base), "else it is the process's user");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn what_is_not_built_is_refused_by_name() {
+    let field = |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+    for ((type_url, value), name) in [
+        (("runtimeoptions.v1.Options", field(2, "/etc/eci/config.toml")), "ConfigPath (/etc/eci/config.toml)"),
+        (("runtimeoptions.v1.Options", field(3, "a = 1")), "ConfigBody"),
+        (runc(&Options { systemd_cgroup: true, ..Default::default() }), "SystemdCgroup"),
+        (runc(&Options { no_pivot_root: true, ..Default::default() }), "NoPivotRoot"),
+        (("example.com/runhcs.Options", Vec::new()), "runhcs.Options"),
+    ] {
+        let failure = create(type_url, value).await.err().expect("a refusal");
+        assert_eq!((failure.code, failure.message.lines().count()), (Code::INVALID_ARGUMENT, 1), "{failure:?}");
+        assert!(failure.message.contains(name), "{failure:?}");
+    }
+}
