@@ -54,7 +54,7 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control:
     let at = || Failure::at::<std::io::Error>("report to", "the shim");
     // The ids that it came with are none inside, and what they make nobody inside may change.
     process::become_root()?;
-    tell_of_self(control)?;
+    tell_of_self(control, &Report::Cloned)?;
     let terminal = if order.process.terminal { Some(terminal::of_container(order)?) } else { None };
     if let Some(terminal) = &terminal {
         control.send(&Report::Terminal, &[terminal.master.as_fd()]).map_err(at())?;
@@ -81,7 +81,7 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control:
 /// process waits for an RCU grace period.
 fn become_sibling_in(control: &Channel, directory: &OwnedFd) -> Result<(), Failure> {
     match clone3(SIBLING, Some(directory.as_fd())).map_err(Failure::at("clone into", "the container's cgroup"))? {
-        Cloned::Child => Ok(()),
+        Cloned::Child => tell_of_self(control, &Report::Helper),
         Cloned::Parent { pidfd, .. } => {
             let _gone = control.send(&Report::Helper, &[pidfd.as_fd()]);
             std::process::exit(0)

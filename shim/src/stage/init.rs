@@ -47,7 +47,7 @@ fn live(
     stage: &Channel,
     proc: OwnedFd,
 ) -> Result<(), Failure> {
-    tell_of_self(control)?;
+    tell_of_self(control, &Report::Cloned)?;
     if hear(stage)?.0 != Sync::Mapped {
         return Err(Failure::line("the build stage is out of step"));
     }

@@ -47,7 +47,7 @@ pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
         _ => return None,
     };
     Some(match control_socket() {
-        Ok(control) => report(&control, stage(&control)),
+        Ok(control) => report(&control, close_stdin().and_then(|()| stage(&control))),
         Err(cause) => {
             // Nobody to tell but whoever called the hidden verb by hand.
             eprintln!("containerd-shim-eci-v2 {verb}: {cause}: this verb is the shim's own");
@@ -56,24 +56,30 @@ pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
     })
 }
 
-/// Hides the stage from everything it may come to share a pid namespace with, and takes the control socket away from
-/// the standard input.
+/// Hides the stage from everything it may come to share a pid namespace with, and takes the control socket from the
+/// standard input.
 fn control_socket() -> std::io::Result<Channel> {
     nix::sys::prctl::set_dumpable(false)?;
     let stdin = std::io::stdin();
     rustix::net::sockopt::socket_type(&stdin)?;
     let control = rustix::io::fcntl_dupfd_cloexec(&stdin, 3)?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, 0.into())?;
-    rustix::stdio::dup2_stdin(null.as_fd())?;
     Ok(Channel::from(control))
 }
 
-/// A process that a stage has cloned tells the shim of itself, as the stage does: if either dies before it can, the
-/// process is reaped all the same. (An unreaped one would keep the init of its pid namespace from ending.)
-fn tell_of_self(control: &Channel) -> Result<(), Failure> {
+/// The control socket is nobody's standard input.
+fn close_stdin() -> Result<(), Failure> {
+    rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC, 0.into())
+        .and_then(|null| rustix::stdio::dup2_stdin(null.as_fd()))
+        .map_err(Failure::at("replace standard input by", "/dev/null"))
+}
+
+/// A process that a stage has cloned tells the shim of itself, as the stage does: if either dies before it can, or is late
+/// because the process has done its work already, the process is reaped all the same. (An unreaped one would keep the init
+/// of its pid namespace from ending.)
+fn tell_of_self(control: &Channel, report: &Report) -> Result<(), Failure> {
     let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())
         .map_err(Failure::at("open", "a descriptor of the process"))?;
-    control.send(&Report::Cloned, &[own.as_fd()]).map_err(Failure::at("report to", "the shim"))
+    control.send(report, &[own.as_fd()]).map_err(Failure::at("report to", "the shim"))
 }
 
 /// Tells the shim how a stage ended. A process that returns here exits; the user's program never does.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use tests::place;
 
 /// A directory of the host, outside of every root filesystem.
-pub struct Canary {
+pub(crate) struct Canary {
     /// Its path, at which an image's symlinks aim.
     pub dir: PathBuf,
     before: BTreeMap<PathBuf, String>,
@@ -16,7 +16,7 @@ pub struct Canary {
 
 impl Canary {
     /// A directory with what an escape would like to find: files and directories of likely names.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = place::new_dir("canary");
         for name in ["dir/sub", "proc/sys/net/ipv4", "sys/fs/cgroup", "dev/pts", "etc"] {
             fs::create_dir_all(dir.join(name)).unwrap();
@@ -30,23 +30,23 @@ impl Canary {
 
     /// Asserts that nothing has happened to it.
     #[track_caller]
-    pub fn untouched(&self) {
+    pub(crate) fn untouched(&self) {
         assert_eq!(listing(&self.dir), self.before, "something reached the host's files");
     }
 
     /// A symlink's target by which a path that is resolved from `from` on the host's tree would lead to it.
-    pub fn climbing(&self, name: &str) -> String {
+    pub(crate) fn climbing(&self, name: &str) -> String {
         format!("{}{}/{name}", "../".repeat(32).trim_end_matches('/'), self.dir.display())
     }
 
     /// A symlink's target that leads to it where symlinks are resolved from the host's root.
-    pub fn absolute(&self, name: &str) -> String {
+    pub(crate) fn absolute(&self, name: &str) -> String {
         self.dir.join(name).display().to_string()
     }
 }
 
 /// Every file below a directory, with what may change of it.
-pub fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
+pub(crate) fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     add(dir, &mut found);
     found
