@@ -48,7 +48,8 @@ pub struct Exchange {
     /// Its path.
     pub path: String,
     log: Log,
-    server: Server,
+    // In a lock only because a server cannot be shared between threads.
+    server: Mutex<Server>,
 }
 
 impl Exchange {
@@ -66,14 +67,16 @@ impl Exchange {
         let server = Server::new().bind(&format!("unix://{path}")).expect("a socket");
         let mut server = server.register_service(create_events(Arc::new(log.clone())));
         server.start().await.expect("a server");
-        Self { path, log, server }
+        Self { path, log, server: Mutex::new(server) }
     }
 
     /// Stops listening, as a containerd that is killed.
-    pub async fn stop(mut self) -> Vec<Received> {
-        self.server.shutdown().await.expect("an end of the server");
+    pub async fn stop(self) -> Vec<Received> {
+        let log = self.log;
+        let mut server = self.server.into_inner().expect("the server");
+        server.shutdown().await.expect("an end of the server");
         let _ = std::fs::remove_file(&self.path);
-        self.received()
+        log.0.lock().expect("the log").clone()
     }
 
     /// What has been received so far, in order.
