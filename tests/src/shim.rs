@@ -140,7 +140,6 @@ impl Shim {
     }
 
     /// The same, of another binary or in another environment.
-    #[expect(clippy::arc_with_non_send_sync, reason = "one test has it, on one thread")]
     pub async fn start_as(bundle: &Bundle, how: &How) -> Arc<Self> {
         bundle.write();
         let log = read_log(&bundle.dir.join("log"));

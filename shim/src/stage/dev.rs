@@ -47,10 +47,8 @@ pub(super) fn default_mount() -> Result<Mount, Failure> {
 #[expect(clippy::disallowed_methods, reason = "single names below a descriptor of our own tmpfs")]
 pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failure> {
     let plan = &builder.order.plan;
-    let bound = plan.mounts.iter().rev().find(|mount| mount.destination.as_str() == DEV);
-    let ours = bound.is_none_or(|mount| matches!(mount.kind, MountKind::Tmpfs { .. }));
-    let dev = builder.tree.open(&path(DEV)?)?;
-    if ours {
+    let dev = builder.own_dev();
+    if let Some(dev) = &dev {
         for (name, major, minor) in DEFAULT_NODES {
             node(dev.as_fd(), name, FileType::CharacterDevice, (major, minor), 0o666)?;
         }
@@ -62,7 +60,7 @@ pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failur
         }
     }
     for device in &plan.devices {
-        make(builder, device, ours.then_some(&dev))?;
+        make(builder, device, dev.as_ref())?;
     }
     if !plan.process.terminal {
         return Ok(None);
@@ -87,7 +85,7 @@ fn node(
 
 /// A device of the spec. Its node is made in our own `/dev`; one with another place lies on a filesystem of our own and is
 /// bound to its place: nothing is left in the image's tree but, where the image has no such file, an empty one.
-fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&Node>) -> Result<(), Failure> {
+fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&OwnedFd>) -> Result<(), Failure> {
     let owner = match device.owner {
         DeviceOwner::Container { uid, gid } => {
             builder.order.id_map.to_host(uid).zip(builder.order.id_map.to_host(gid)).ok_or_else(|| {
@@ -102,7 +100,8 @@ fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&Node>) -> Resul
         && device.path.starts_with(&path(DEV)?)
     {
         let parent = builder.tree.mountpoint_dir(&path(parent)?)?;
-        if parent.stat()?.st_dev == dev.stat()?.st_dev {
+        let own = rustix::fs::fstat(dev).map_err(Failure::at("stat", DEV))?;
+        if parent.stat()?.st_dev == own.st_dev {
             parent.mknod(name, device.kind, number, device.mode, owner)?;
             return Ok(());
         }
@@ -112,6 +111,9 @@ fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&Node>) -> Resul
     let made =
         Tree::new(scratch).open(&ContainerPath::root())?.mknod(&name, device.kind, number, device.mode, owner)?;
     let place = builder.tree.mountpoint_file(&device.path)?;
+    builder
+        .check_place(&place, &device.path)
+        .map_err(|failure| Failure::line(format!("make device {}: {}", device.path, failure.line)))?;
     Ok(Detached::clone_of(made, false, device.path.as_str())?.attach(&place)?)
 }
 
@@ -125,7 +127,9 @@ fn console(builder: &Builder<'_>) -> Result<Terminal, Failure> {
     let terminal = terminal::open(devpts.as_fd(), process.console_size)?;
     let owner = builder.order.id_map.to_host(process.uid).map(Uid::from_raw);
     rustix::fs::fchown(&terminal.slave, owner, None).map_err(Failure::at("change the owner of", "the terminal"))?;
-    let place: Node = builder.tree.mountpoint_file(&path("/dev/console")?)?;
+    let console = path("/dev/console")?;
+    let place: Node = builder.tree.mountpoint_file(&console)?;
+    builder.check_place(&place, &console).map_err(|failure| Failure::line(format!("{console}: {}", failure.line)))?;
     Detached::clone_of(&terminal.slave, false, "the terminal")?.attach(&place)?;
     Ok(terminal)
 }

@@ -2,10 +2,10 @@
 //! attached to a descriptor below the root; no path is resolved twice.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
 use userns::mount::{Detached, MountIds};
 use userns::tree::{Node, Tree};
 
@@ -34,6 +34,9 @@ pub(super) struct Builder<'a> {
     pub(super) init: i32,
     /// Mounts that become read-only when the tree is complete: what is mounted or made below them comes first.
     late: RefCell<Vec<Detached>>,
+    /// The root of the tmpfs that was mounted on `/dev`, unless the spec binds something else there. A volume may have
+    /// come to cover it since, through a symlink of the image, and gets no device nodes for that.
+    dev: RefCell<Option<OwnedFd>>,
 }
 
 impl<'a> Builder<'a> {
@@ -45,7 +48,7 @@ impl<'a> Builder<'a> {
         proc: BorrowedFd<'a>,
         init: i32,
     ) -> Self {
-        Self { order, tree, scratch, user, proc, init, late: RefCell::default() }
+        Self { order, tree, scratch, user, proc, init, late: RefCell::default(), dev: RefCell::default() }
     }
 
     /// Makes every mount of the spec, in its order, and a `/dev` of our own where the spec has none: device nodes never
@@ -105,8 +108,31 @@ impl<'a> Builder<'a> {
         self.finish(mount, detached, &at, !binding)
     }
 
+    /// Refuses a place to which only a symlink of the image can have led: the root directory, which the mount would cover,
+    /// and procfs, where it would pose as a file that others trust, or keep masks and read-only paths from the real one
+    /// (CVE-2019-16884, CVE-2025-52565). What lies below `/proc` by its name, policy has allowed.
+    pub(super) fn check_place(&self, at: &Node, destination: &ContainerPath) -> Result<(), Failure> {
+        let root = rustix::fs::fstat(self.tree.root()).map_err(Failure::at("stat", "the container's root"))?;
+        let stat = at.stat()?;
+        if (stat.st_dev, stat.st_ino) == (root.st_dev, root.st_ino) {
+            return Err(Failure::line("is a symlink in the image to /, and would cover the root filesystem"));
+        }
+        let below_proc = destination.as_str() == "/proc" || destination.as_str().starts_with("/proc/");
+        let filesystem = rustix::fs::fstatfs(at.fd()).map_err(Failure::at("statfs", at.path()))?;
+        if !below_proc && filesystem.f_type == PROC_SUPER_MAGIC {
+            return Err(Failure::line("leads to procfs through a symlink in the image"));
+        }
+        Ok(())
+    }
+
+    /// The `/dev` of our own, if it is one.
+    pub(super) fn own_dev(&self) -> Option<OwnedFd> {
+        self.dev.take()
+    }
+
     /// Gives a mount its flags and its propagation, and attaches it; `late` puts its read-only flag off.
     pub(super) fn finish(&self, mount: &Mount, detached: Detached, at: &Node, late: bool) -> Result<(), Failure> {
+        self.check_place(at, &mount.destination)?;
         let mut flags = mount.flags;
         let late = late && flags.set & RDONLY != 0;
         if late {
@@ -118,6 +144,11 @@ impl<'a> Builder<'a> {
             detached.set_propagation(propagation, recursive)?;
         }
         detached.attach(at)?;
+        if mount.destination.as_str() == dev::DEV {
+            let ours = matches!(mount.kind, MountKind::Tmpfs { .. });
+            let keep = || rustix::io::fcntl_dupfd_cloexec(detached.fd(), 3).map_err(Failure::at("keep", dev::DEV));
+            *self.dev.borrow_mut() = ours.then(keep).transpose()?;
+        }
         if late {
             self.late.borrow_mut().push(detached);
         }

@@ -10,7 +10,7 @@ use tests::place;
 /// A directory of the host, outside of every root filesystem.
 pub(crate) struct Canary {
     /// Its path, at which an image's symlinks aim.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     before: BTreeMap<PathBuf, String>,
 }
 
@@ -46,7 +46,7 @@ impl Canary {
 }
 
 /// Every file below a directory, with what may change of it.
-pub(crate) fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
+fn listing(dir: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     add(dir, &mut found);
     found
