@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use tests::place;
 
+/// What a test does to a path of an image.
+pub(crate) type Change = Box<dyn Fn(&Path)>;
+
 /// A directory of the host, outside of every root filesystem.
 pub(crate) struct Canary {
     /// Its path, at which an image's symlinks aim.

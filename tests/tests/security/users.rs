@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::{Bundle, Container, stdio};
 
-use crate::canary::Canary;
+use crate::canary::{Canary, Change};
 
 /// Ids that are numbers but not of the container, as JSON has them.
 fn outside() -> Vec<Value> {
@@ -67,11 +67,10 @@ async fn the_last_id_of_the_map_is_itself() {
 }
 
 /// What an image may have as its /etc/passwd, and the `HOME` of uid 1000 with it.
-fn forms(canary: &Canary) -> Vec<(&'static str, Box<dyn Fn(&Path)>, &'static str)> {
+fn forms(canary: &Canary) -> Vec<(&'static str, Change, &'static str)> {
     fs::write(canary.dir.join("etc/passwd"), "user:x:1000:1000::/of-the-host:/bin/sh\n").unwrap();
-    let text =
-        |text: &'static str| Box::new(move |passwd: &Path| fs::write(passwd, text).unwrap()) as Box<dyn Fn(&Path)>;
-    let link = |target: String| Box::new(move |passwd: &Path| symlink(&target, passwd).unwrap()) as Box<dyn Fn(&Path)>;
+    let text = |text: &'static str| Box::new(move |passwd: &Path| fs::write(passwd, text).unwrap()) as Change;
+    let link = |target: String| Box::new(move |passwd: &Path| symlink(&target, passwd).unwrap()) as Change;
     let huge = |passwd: &Path| {
         let file = fs::File::create(passwd).unwrap();
         file.set_len(1 << 40).unwrap();
