@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 use serde_json::json;
 use tests::stdio::{Pipes, fifo};
@@ -34,7 +33,7 @@ fn judge(said: &str) {
 #[tokio::test]
 async fn the_images_console_is_covered_by_our_own() {
     let canary = Canary::new();
-    let makes: [Change; 5] = [
+    let makes: [Change<'_>; 5] = [
         Box::new(|console| symlink(canary.absolute("dev/console"), console).unwrap()),
         Box::new(|console| symlink(canary.climbing("new"), console).unwrap()),
         Box::new(|console| symlink("/proc/sys/kernel/core_pattern", console).unwrap()),

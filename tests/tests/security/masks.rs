@@ -15,7 +15,7 @@ const LOOK: &str = "stat -c '%F %t:%T' /proc/kallsyms /secret && ls -A /secrets 
 const COVERED: &str = "character special file 1:3\ncharacter special file 1:3\n0";
 
 /// What an image may have at dev/null.
-fn forms(canary: &Canary) -> Vec<(&'static str, Change)> {
+fn forms(canary: &Canary) -> Vec<(&'static str, Change<'static>)> {
     let (absolute, climbing) = (canary.absolute("file"), canary.climbing("file"));
     vec![
         ("nothing", Box::new(|_: &Path| {})),
