@@ -41,8 +41,7 @@ pub(super) struct Fds {
     /// The namespaces that are joined.
     pub(super) joined: Vec<(NamespaceKind, OwnedFd)>,
     /// The lease of the container's ids, only to be held.
-    #[expect(dead_code, reason = "holding it is its use")]
-    lease: OwnedFd,
+    pub(super) lease: OwnedFd,
 }
 
 /// What init tells this stage, and this stage init, in the order in which it happens.

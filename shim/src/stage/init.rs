@@ -31,7 +31,9 @@ pub(super) struct Init<'a> {
 /// Goes on as init. Returns only when the user's program does not run, after the shim has been told.
 pub(super) fn run(init: Init<'_>) -> Result<(), Failure> {
     let Init { order, fds, stage, proc } = init;
-    let Fds { stdio, init: control, tasks, .. } = fds;
+    // The lease is held until the user's program runs; nothing else that leads to the host's files is kept.
+    let Fds { stdio, init: control, tasks, directory, joined, lease: _lease } = fds;
+    drop((directory, joined));
     if let Err(failure) = live(order, stdio, &control, tasks, &stage, proc) {
         // The same line goes to nobody else: the build stage sees its socket end and keeps quiet.
         let _gone = control.send(&Report::Failed(failure), &[]);
