@@ -75,7 +75,8 @@ pub(super) fn make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<
     let mut result = Ok(());
     for _ in 0..ATTEMPTS {
         result = try_make(hierarchy, dir, delegate);
-        if !matches!(result, Err((_, Errno::NOENT))) {
+        // ENODEV is what a group says that was opened before it was removed.
+        if !matches!(result, Err((_, Errno::NOENT | Errno::NODEV))) {
             break;
         }
     }
