@@ -44,7 +44,7 @@ static const char *look(const char *pid, const char *file, int flags) {
     return said;
 }
 
-// Whether a process is one of the shim's own: it is named by what its spawner called it, a descriptor's number.
+// Whether a process is one of the shim's own: execve(2) through /proc/self/fd/N names it N.
 static int is_stage(const char *pid) {
     char path[PATH_MAX], name[32] = "";
     snprintf(path, sizeof path, "/proc/%s/comm", pid);
@@ -53,6 +53,15 @@ static int is_stage(const char *pid) {
     ssize_t count = read(fd, name, sizeof name - 1);
     close(fd);
     return count > 1 && strspn(name, "0123456789\n") == (size_t)count;
+}
+
+// Whether what could be opened was a stage's. One that has executed the user's program shows that one's file, also in the
+// moment of execve(2) in which the kernel has not renamed it yet.
+static int is_stage_still(const char *pid) {
+    char path[PATH_MAX], exe[PATH_MAX] = "";
+    snprintf(path, sizeof path, "/proc/%s/exe", pid);
+    if (readlink(path, exe, sizeof exe - 1) < 0) return errno == EACCES || errno == EPERM;
+    return strstr(exe, "containerd-shim") != NULL;
 }
 
 // spy FILE: looks at every process of the shim's own that it can see, until FILE exists. Prints how often it has seen
@@ -72,8 +81,8 @@ static void spy(char **args) {
             if (!is_stage(entry->d_name)) continue;
             seen++;
             for (unsigned i = 0; i < sizeof files / sizeof *files; i++) {
-                // It may have become the user's program meanwhile, which is nobody's secret.
-                if (strcmp(look(entry->d_name, files[i].file, files[i].flags), "done") || !is_stage(entry->d_name)) continue;
+                if (strcmp(look(entry->d_name, files[i].file, files[i].flags), "done")) continue;
+                if (!is_stage_still(entry->d_name)) continue;
                 if (!opened++) printf("opened %s of %s\n", files[i].file, entry->d_name);
             }
         }

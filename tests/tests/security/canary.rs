@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tests::place;
 
-/// What a test does to a path of an image.
-pub(crate) type Change<'a> = Box<dyn Fn(&Path) + 'a>;
+/// Makes what an image has in a place.
+pub(crate) type Make<'a> = Box<dyn Fn(&Path) + 'a>;
 
 /// A directory of the host, outside of every root filesystem.
 pub(crate) struct Canary {

@@ -8,7 +8,7 @@ use serde_json::json;
 use tests::stdio::{Pipes, fifo};
 use tests::{Bundle, Container, place};
 
-use crate::canary::{Canary, Change};
+use crate::canary::{Canary, Make};
 
 const LOOK: &str = "tty; stat -c %F /dev/console; [ /dev/console -ef $(tty) ] || stat -c %t:%T /dev/console $(tty)";
 
@@ -33,7 +33,7 @@ fn judge(said: &str) {
 #[tokio::test]
 async fn the_images_console_is_covered_by_our_own() {
     let canary = Canary::new();
-    let makes: [Change<'_>; 5] = [
+    let makes: [Make<'_>; 5] = [
         Box::new(|console| symlink(canary.absolute("dev/console"), console).unwrap()),
         Box::new(|console| symlink(canary.climbing("new"), console).unwrap()),
         Box::new(|console| symlink("/proc/sys/kernel/core_pattern", console).unwrap()),

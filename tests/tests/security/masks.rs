@@ -8,14 +8,14 @@ use std::path::Path;
 use serde_json::json;
 use tests::{Bundle, Container, stdio};
 
-use crate::canary::{Canary, Change};
+use crate::canary::{Canary, Make};
 
 /// Prints the device behind a masked file, then the entries of a masked directory.
 const LOOK: &str = "stat -c '%F %t:%T' /proc/kallsyms /secret && ls -A /secrets | wc -l && cat /proc/kallsyms /secret";
 const COVERED: &str = "character special file 1:3\ncharacter special file 1:3\n0";
 
 /// What an image may have at dev/null.
-fn forms(canary: &Canary) -> Vec<(&'static str, Change<'static>)> {
+fn forms(canary: &Canary) -> Vec<(&'static str, Make<'static>)> {
     let (absolute, climbing) = (canary.absolute("file"), canary.climbing("file"));
     vec![
         ("nothing", Box::new(|_: &Path| {})),

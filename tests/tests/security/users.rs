@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tests::{Bundle, Container, stdio};
 
-use crate::canary::{Canary, Change};
+use crate::canary::{Canary, Make};
 
 /// Ids that are numbers but not of the container, as JSON has them.
 fn outside() -> Vec<Value> {
@@ -67,10 +67,10 @@ async fn the_last_id_of_the_map_is_itself() {
 }
 
 /// What an image may have as its /etc/passwd, and the `HOME` of uid 1000 with it.
-fn forms(canary: &Canary) -> Vec<(&'static str, Change<'static>, &'static str)> {
+fn forms(canary: &Canary) -> Vec<(&'static str, Make<'static>, &'static str)> {
     fs::write(canary.dir.join("etc/passwd"), "user:x:1000:1000::/of-the-host:/bin/sh\n").unwrap();
-    let text = |text: &'static str| Box::new(move |passwd: &Path| fs::write(passwd, text).unwrap()) as Change<'static>;
-    let link = |target: String| Box::new(move |passwd: &Path| symlink(&target, passwd).unwrap()) as Change<'static>;
+    let text = |text: &'static str| Box::new(move |passwd: &Path| fs::write(passwd, text).unwrap()) as Make<'_>;
+    let link = |target: String| Box::new(move |passwd: &Path| symlink(&target, passwd).unwrap()) as Make<'_>;
     let huge = |passwd: &Path| {
         let file = fs::File::create(passwd).unwrap();
         file.set_len(1 << 40).unwrap();
