@@ -74,12 +74,13 @@ check_mounts_are_locked_and_its_own_are_its_own() {
   works $RUN --detach --cap-add CAP_SYS_ADMIN \
     --mount type=bind,src=/var/tmp/secret,dst=/secret,options=rbind:ro "$IMAGE" locked sleep 1000
   is "the file" "$(inside locked cat /secret/file)" host
-  refused "" inside locked mount -o remount,bind,rw /secret
-  refused "" inside locked umount /secret
+  refused "permission denied" inside locked mount -o remount,bind,rw none /secret
+  refused "Invalid argument" inside locked umount /secret
   refused "Read-only" inside locked sh -c 'echo changed > /secret/file'
-  refused "" inside locked unshare --user --map-root-user --mount mount -o remount,bind,rw /secret
+  refused "permission denied" inside locked unshare --user --map-root-user --mount mount -o remount,bind,rw none /secret
+  # With its source named: without it, busybox gives the options that it reads in /proc/mounts, and their host ids, back.
   works inside locked sh -c 'mkdir /mine && mount -t tmpfs mine /mine && touch /mine/a &&
-    mount -o remount,ro /mine && ! touch /mine/b && mount -o remount,rw /mine && touch /mine/b && umount /mine'
+    mount -o remount,ro mine /mine && ! touch /mine/b && mount -o remount,rw mine /mine && touch /mine/b && umount /mine'
   is "the file, on the host" "$(cat /var/tmp/secret/file)" host
   gone locked
 }
