@@ -1,7 +1,9 @@
 //! A Debian of its own with containerd, driven through `ctr` (tests/hosts).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::output::Output;
 use crate::place;
@@ -11,6 +13,16 @@ pub const SUITES: [(&str, &str); 3] = [("bookworm", "1.6"), ("trixie", "1.7"), (
 
 /// The image of the tests.
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
+
+/// Prints [`Host::traces`]: mounts (without their ids, which are given anew), cgroups, leases, sockets, bundles, network
+/// namespaces and processes. Not fifos: they are `ctr`'s, which forgets those of an exec that it has detached from.
+const TRACES: &str = "containerd-shim-eci-v2 ranges > /dev/null
+    sed 's/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
+    find /sys/fs/cgroup -type d
+    find /run/eci -mindepth 1 ! -path /run/eci/ranges ! -path /run/eci/ranges/lock ! -path /run/eci/s 2> /dev/null
+    find /run/containerd/s /run/netns -mindepth 1 2> /dev/null
+    find /run/containerd /var/lib/containerd -path '*/io.containerd.runtime.v2.task/*/*' -prune 2> /dev/null
+    ps -eo args= | sed 's/^/process /'";
 
 /// A test host that runs. It ends with its value.
 pub struct Host {
@@ -69,6 +81,35 @@ impl Host {
         let prelude = format!("set -u; RUN='ctr run --runtime {}'; IMAGE={IMAGE}; ", runtime());
         command.args([&self.name, "bash", "-c", &(prelude + script)]).stdin(std::process::Stdio::null());
         command
+    }
+
+    /// Waits until a shell condition holds in the host.
+    #[track_caller]
+    pub fn until(&self, condition: &str) {
+        let limit = crate::shim::PATIENCE.as_secs();
+        let script = format!("until {condition}; do [ $SECONDS -lt {limit} ] || exit 9; sleep 0.05; done");
+        let output = self.sh(&script);
+        assert_eq!(output.status, 0, "never: {condition}\n{output:#?}");
+    }
+
+    /// What the host has of all that a container could leave behind, a line each.
+    pub fn traces(&self) -> BTreeSet<String> {
+        self.sh(TRACES).ok().lines().map(str::to_owned).collect()
+    }
+
+    /// Waits until the host has nothing that it did not have `before`. A container's snapshot, and with it the lease on its
+    /// ids, ends with containerd's next collection of garbage.
+    #[track_caller]
+    pub fn has_nothing_since(&self, before: &BTreeSet<String>) {
+        let limit = Instant::now() + crate::shim::PATIENCE;
+        loop {
+            let new: Vec<String> = self.traces().difference(before).cloned().collect();
+            if new.is_empty() {
+                return;
+            }
+            assert!(Instant::now() < limit, "left behind: {new:#?}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// The file or directory that the host sees below `/state`.

@@ -6,6 +6,7 @@
 //! * [`host::Host`]: a Debian with containerd of its own, driven through `ctr`.
 //! * [`room::Room`]: leases and an operator's config of a test's own.
 //! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
+//! * [`terminal::Terminal`]: a program on a terminal.
 //! * [`skip`]: what this machine cannot run says so.
 //!
 //! Invariant: nothing here uses the code that it tests; the binary is all that is known of it. Every test program runs in
@@ -22,6 +23,7 @@ pub mod place;
 pub mod room;
 pub mod shim;
 pub mod stdio;
+pub mod terminal;
 
 pub use bundle::Bundle;
 pub use output::Output;

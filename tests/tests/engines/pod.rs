@@ -1,0 +1,126 @@
+//! A pod of two containers through the container runtime interface, as Kubernetes makes it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::Output;
+use tests::host::{Host, IMAGE, Setup};
+use tests::place;
+
+on_each_suite!(with cri;
+    a_pod_serves_port_80_to_its_members_and_to_the_host,
+    members_of_a_pod_share_its_namespaces_and_its_ids,
+);
+
+fn cri() -> Setup {
+    let hosts = place::sources().join("hosts");
+    Setup { containerd: Some(hosts.join("containerd-cri.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
+}
+
+fn call(host: &Host, method: &str, request: &Value) -> Value {
+    let mut command = Command::new(place::sources().join("hosts/cri"));
+    command.arg(host.state().join("run/containerd/containerd.sock")).arg(method);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("tests/hosts/cri");
+    child.stdin.take().expect("a pipe").write_all(request.to_string().as_bytes()).expect("a request");
+    let output = Output::from(child.wait_with_output().expect("tests/hosts/cri"));
+    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
+    serde_json::from_str(&output.stdout).expect("an answer")
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+}
+
+struct Pod<'a> {
+    host: &'a Host,
+    config: Value,
+    id: String,
+}
+
+impl<'a> Pod<'a> {
+    fn run(host: &'a Host) -> Self {
+        for image in ["busybox", "pause"] {
+            host.sh(&format!("ctr -n k8s.io image import /hosts/images/{image}.tar")).ok();
+        }
+        let config = json!({
+            "metadata": { "name": "pod", "uid": "pod", "namespace": "ns" }, "hostname": "pod", "log_directory": "/var/log/pods",
+            "linux": { "cgroup_parent": "/pods" },
+        });
+        let answer = call(host, "RunPodSandbox", &json!({ "config": config, "runtime_handler": "eci" }));
+        Self { host, config, id: text(&answer["podSandboxId"]) }
+    }
+
+    fn container(&self, name: &str, user: u32, command: &[&str]) -> String {
+        let config = json!({
+            "metadata": { "name": name }, "image": { "image": IMAGE }, "command": command, "log_path": format!("{name}.log"),
+            "linux": {
+                "resources": { "memory_limit_in_bytes": 67_108_864, "cpu_shares": 100, "oom_score_adj": 900 },
+                "security_context": { "run_as_user": { "value": user } },
+            },
+        });
+        let request = json!({ "pod_sandbox_id": self.id, "config": config, "sandbox_config": self.config });
+        let id = text(&call(self.host, "CreateContainer", &request)["containerId"]);
+        call(self.host, "StartContainer", &json!({ "container_id": id }));
+        id
+    }
+
+    /// Exit code and standard output of a command in a container.
+    fn exec(&self, container: &str, script: &str) -> (i64, String) {
+        let request = json!({ "container_id": container, "cmd": ["sh", "-c", script], "timeout": 30 });
+        let answer = call(self.host, "ExecSync", &request);
+        (answer["exitCode"].as_i64().unwrap_or(0), answer["stdout"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// Stops and removes the containers, then the pod.
+    fn end(self, containers: &[&str]) {
+        for id in containers {
+            call(self.host, "StopContainer", &json!({ "container_id": id, "timeout": 1 }));
+            call(self.host, "RemoveContainer", &json!({ "container_id": id }));
+        }
+        call(self.host, "StopPodSandbox", &json!({ "pod_sandbox_id": self.id }));
+        call(self.host, "RemovePodSandbox", &json!({ "pod_sandbox_id": self.id }));
+        // What CNI's bridge and containerd's cgroup parent leave is theirs.
+        self.host.sh("find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} + 2> /dev/null; true").ok();
+    }
+}
+
+fn a_pod_serves_port_80_to_its_members_and_to_the_host(host: &Host) {
+    let pod = Pod::run(host);
+    // Not root: the pod's network lets everybody bind every port.
+    let server = pod.container("server", 1000, &["httpd", "-f", "-p", "80", "-h", "/var/www"]);
+    let client = pod.container("client", 0, &["sleep", "1000"]);
+    let fetch = "until wget -qO- http://localhost/index.html; do usleep 50000; done";
+    assert_eq!(pod.exec(&client, fetch), (0, "served\n".to_owned()));
+    let status = call(host, "PodSandboxStatus", &json!({ "pod_sandbox_id": pod.id }));
+    let ip = text(&status["status"]["network"]["ip"]);
+    assert_eq!(host.sh(&format!("busybox wget -qO- http://{ip}/index.html")).ok(), "served");
+    assert_eq!(pod.exec(&server, "id -u; exit 5"), (5, "1000\n".to_owned()));
+    // The host owns the network: ping sockets (icmp(7)) are for everybody, raw ones for nobody in the pod.
+    let sockets = "nsenter -t $(pgrep -xf 'sleep 1000') --user --net perl -e \
+        'print socket(S, 2, 2, 1) ? 1 : $!, \"\\n\", socket(S, 2, 3, 1) ? 1 : $!'";
+    assert_eq!(host.sh(sockets).ok(), "1\nOperation not permitted");
+    pod.end(&[&server, &client]);
+}
+
+fn members_of_a_pod_share_its_namespaces_and_its_ids(host: &Host) {
+    let pod = Pod::run(host);
+    let (one, two) = (pod.container("one", 0, &["sleep", "1000"]), pod.container("two", 0, &["sleep", "1000"]));
+    let of = |container: &str, kinds: &str| {
+        pod.exec(container, &format!("cd /proc/self/ns && readlink {kinds}; cat /proc/self/uid_map; hostname"))
+    };
+    assert_eq!(of(&one, "net ipc uts user"), of(&two, "net ipc uts user"));
+    assert_ne!(of(&one, "mnt"), of(&two, "mnt"));
+    let (_, said) = of(&one, "user");
+    assert!(said.contains(" 100000 ") && said.ends_with("pod\n"), "{said}");
+    // One shim, one lease.
+    assert_eq!(host.sh("ls /run/containerd/s /run/eci/s 2> /dev/null | grep -c . || true; containerd-shim-eci-v2 ranges | grep -c 100000-").ok().lines().last(), Some("1"));
+    pod.exec(&one, "echo shared > /dev/shm/file");
+    assert_eq!(pod.exec(&two, "cat /dev/shm/file"), (0, "shared\n".to_owned()));
+    // A member that ends leaves the others.
+    call(host, "StopContainer", &json!({ "container_id": one, "timeout": 0 }));
+    call(host, "RemoveContainer", &json!({ "container_id": one }));
+    assert_eq!(pod.exec(&two, "exit 0").0, 0);
+    pod.end(&[&two]);
+}
