@@ -75,11 +75,13 @@ impl Host {
         self.command(script).output().expect("tests/hosts/exec").into()
     }
 
-    /// The command of [`Self::sh`], not yet spawned.
+    /// The command of [`Self::sh`], not yet spawned. One that hangs is ended, with status 124.
     pub fn command(&self, script: &str) -> Command {
         let mut command = Command::new(place::sources().join("hosts/exec"));
         let prelude = format!("set -u; RUN='ctr run --runtime {}'; IMAGE={IMAGE}; ", runtime());
-        command.args([&self.name, "bash", "-c", &(prelude + script)]).stdin(std::process::Stdio::null());
+        let limit = (crate::shim::PATIENCE * 2).as_secs().to_string();
+        command.args([&self.name, "timeout", "--foreground", &limit, "bash", "-c", &(prelude + script)]);
+        command.stdin(std::process::Stdio::null());
         command
     }
 

@@ -114,8 +114,12 @@ fn members_of_a_pod_share_its_namespaces_and_its_ids(host: &Host) {
     assert_ne!(of(&one, "mnt"), of(&two, "mnt"));
     let (_, said) = of(&one, "user");
     assert!(said.contains(" 100000 ") && said.ends_with("pod\n"), "{said}");
-    // One shim, one lease.
-    assert_eq!(host.sh("ls /run/containerd/s /run/eci/s 2> /dev/null | grep -c . || true; containerd-shim-eci-v2 ranges | grep -c 100000-").ok().lines().last(), Some("1"));
+    // One range, one shim: all are its children.
+    let ranges = host.sh("containerd-shim-eci-v2 ranges | awk 'NR > 1 { print $1 }' | sort -u");
+    assert_eq!(ranges.ok(), "100000-165535");
+    let inits = host.sh("ps -o ppid= -p $(pgrep -xfd, '(/bin/)?sleep (1000|2147483647)')");
+    let parents: Vec<&str> = inits.ok().split_whitespace().collect();
+    assert!(parents.len() == 3 && parents.iter().all(|parent| *parent == parents[0]), "{parents:?}");
     pod.exec(&one, "echo shared > /dev/shm/file");
     assert_eq!(pod.exec(&two, "cat /dev/shm/file"), (0, "shared\n".to_owned()));
     // A member that ends leaves the others.

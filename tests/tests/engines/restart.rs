@@ -24,14 +24,14 @@ const END: &str = "end() {
     back() { until ctr version > /dev/null 2>&1; do sleep 0.02; done; }";
 
 fn survives(host: &Host, signal: &str) {
-    let trap = "trap \"exit 6\" TERM; while :; do sleep 0.05; done";
+    let trap = "trap \"echo caught\" USR1; trap \"exit 6\" TERM; while :; do sleep 0.05; done";
     host.sh(&format!("$RUN -d $IMAGE a sh -c '{trap}' && $RUN -d $IMAGE b sleep 1000")).ok();
     host.sh(&format!("{END}; end {signal}; back")).ok();
     assert_eq!(host.sh("ctr task ls | grep -c RUNNING").ok(), "2");
     assert_eq!(host.sh("ctr task exec --exec-id e a sh -c 'echo in; exit 3'").status, 3);
     // One that waits, and one that ends while no containerd runs.
-    let attach = host.command("exec ctr task attach a").spawn().expect("ctr");
-    host.until("pgrep -f '^ctr task attach a'");
+    let attach = host.command("exec ctr task attach a > /state/attached").spawn().expect("ctr");
+    host.until("ctr task kill -s USR1 a && grep -q caught /state/attached");
     let events = host.sh("ctr events > /state/events & events=$!
          until grep -q /namespaces/ /state/events; do ctr namespaces label default at=$RANDOM; sleep 0.05; done
          ctr task exec --exec-id f a true; ctr task kill a
@@ -43,9 +43,12 @@ fn survives(host: &Host, signal: &str) {
     // `ctr task attach` removes the task that has ended.
     let ended = host.sh(&format!(
         "{END}; init=$(ctr task ls | awk '$1 == \"b\" {{ print $2 }}')
-         end {signal}; kill -KILL $init; back; until ctr task ls | grep -q STOPPED; do sleep 0.05; done; ctr task rm b 2>&1"
+         end {signal}; kill -KILL $init; back; while ctr task ls | grep -q RUNNING; do sleep 0.05; done; ctr task rm b 2>&1"
     ));
-    assert!(ended.stdout.contains("exit code 137"), "{ended:#?}");
+    // From 1.7 on containerd takes a shim without processes, which it finds when it starts, for one that leaked, runc's
+    // too, and deletes it itself (loadShim of its shim manager).
+    let known = ["exit code 137", "task b not found"];
+    assert!(known.iter().any(|text| ended.stdout.contains(text)), "{ended:#?}");
     host.sh("ctr c rm a b").ok();
     assert_eq!(host.sh("$RUN --rm $IMAGE next sh -c 'exit 2'").status, 2);
 }
