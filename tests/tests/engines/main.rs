@@ -1,6 +1,7 @@
 //! Through containerd 1.6, 1.7 and 2.1, each on a Debian of its own.
 //!
 //! Every check runs once a suite and must leave its host as it found it: [`on_each_suite`].
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use tests::host::{Host, Setup};
 
