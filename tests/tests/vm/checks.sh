@@ -56,6 +56,9 @@ check_the_limit_of_processes_holds() {
   has "pids.events" "$(cat "$group/pids.events" | tr '\n' ' ')" "max "
   [ "$(cat "$group/pids.peak")" -le 8 ] || fail "more processes than the limit: $(cat "$group/pids.peak")"
   gone few
+  # A range is its container's while the writable layer is there, and here that is the root filesystem.
+  has "ranges" "$(containerd-shim-eci-v2 ranges)" " few "
+  rm -rf rootfs
 }
 
 check_device_rules_hold() {
