@@ -16,7 +16,7 @@ fn a_detached_task_is_listed_entered_and_removed(host: &Host) {
     let words = |script: &str| host.sh(script).ok().split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(words("ctr task ls | tail -n +2"), ["c", &pid, "RUNNING"]);
     assert_eq!(host.sh(&format!("tr '\\0' ' ' < /proc/{pid}/cmdline")).ok(), "sleep 1000");
-    assert_eq!(words("ctr task ps c | awk 'NR > 1 { print $1 }'"), [pid.clone()]);
+    assert_eq!(words("ctr task ps c | awk 'NR > 1 { print $1 }'"), std::slice::from_ref(&pid));
     let exec = host.sh(
         "echo typed | ctr task exec --exec-id e --cwd /tmp c sh -c 'read line; echo $line; pwd; echo bad >&2; exit 7'",
     );
