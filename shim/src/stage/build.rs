@@ -240,13 +240,18 @@ fn expect(sync: &Channel) -> Result<Sync, Failure> {
     }
 }
 
+/// Sends `whom` a message. When it is gone it has told the shim why, and there is nothing to add.
+pub(super) fn say(sync: &Channel, whom: &'static str, word: &Sync, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    match sync.send(word, fds) {
+        Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset) => std::process::exit(1),
+        sent => sent.map_err(Failure::at("tell", whom)),
+    }
+}
+
 impl Peer {
-    /// Sends init a message. When it is gone it has told the shim why, and this stage has nothing to add.
     fn say(&self, word: &Sync, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
-        match self.sync.send(word, fds) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(1),
-            sent => sent.map_err(Failure::at("tell", "init")),
-        }
+        say(&self.sync, "init", word, fds)
     }
 
     fn expect(&self, word: &Sync) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use policy::plan::Propagation;
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
 
-use super::build::{Fds, Sync};
+use super::build::{self, Fds, Sync};
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Start};
 use super::process::{self, Setup};
@@ -56,7 +56,7 @@ fn live(
     namespaces::join_groups(tasks)?;
     namespaces::settle(order)?;
     failpoint::hit("stage-init-settled", &order.id);
-    stage.send(&Sync::Settled, &[]).map_err(Failure::at("tell", "the build stage"))?;
+    build::say(stage, "the build stage", &Sync::Settled, &[])?;
 
     let (Sync::Assembled, terminal) = hear(stage)? else {
         return Err(Failure::line("the build stage is out of step"));
