@@ -29,8 +29,9 @@ fn a_terminal_shows_takes_and_changes_its_size(host: &Host) {
     terminal.resize(81, 25);
     has_size(&mut terminal, 25, 81);
     // The terminal's interrupt ends what runs, not the shell.
-    terminal.types("echo star''ted; sleep 1000\n");
-    terminal.shows("started");
+    terminal.types("sleep 1000\n");
+    // Once it executes it is the foreground process group (tcsetpgrp(3)); before, the interrupt would be the shell's.
+    host.until("pgrep -xf 'sleep 1000'");
     terminal.types("\x03");
     terminal.types("echo al''ive; exit 7\n");
     terminal.shows("alive");
