@@ -34,7 +34,7 @@ fn run() -> BTreeMap<String, String> {
     let stripped = Command::new("strip").arg("-o").arg(&shim).arg(place::shim()).status();
     assert!(stripped.is_ok_and(|status| status.success()), "strip");
 
-    let output = Command::new(place::sources().join("hosts/vm-run")).arg(&job).arg("300").output();
+    let output = Command::new(place::sources().join("hosts/vm-run")).arg(&job).arg("900").output();
     let output = Output::from(output.expect("tests/hosts/vm-run"));
     assert_eq!(output.status, 0, "{output:#?}");
     let mut results = BTreeMap::new();

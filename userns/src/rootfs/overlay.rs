@@ -140,8 +140,8 @@ impl Overlay {
     pub(super) fn mount(&self, ids: MountIds<'_>, request: &Request<'_>) -> Result<Detached> {
         let layers = Layers::open(&self.lowers, self.upper.as_ref(), ids)?;
         let detached = match (&self.upper, self.lowers.as_slice()) {
-            // An overlay needs two layers; one alone is what it would show.
-            (None, [lower]) => single(&layers, lower)?,
+            // An overlay needs two layers; one alone is what it would show. Cloned anew: a clone cannot be (before 6.15).
+            (None, [lower]) => Detached::bind(open_directory(lower)?, false, ids, &lower.display().to_string())?,
             _ if request.route == LayerRoute::Attached => attached::mount(self, &layers, request.path)?,
             _ => match self.by_descriptors(&layers)? {
                 Some(detached) => detached,
@@ -193,14 +193,6 @@ impl Overlay {
             }
         }
     }
-}
-
-/// A single lower layer: itself, as a mount of its own.
-fn single(layers: &Layers, path: &Path) -> Result<Detached> {
-    let Some(fd) = layers.fds().next() else {
-        return Err(Error::refused(path.display(), "is no layer"));
-    };
-    Detached::clone_of(fd, false, &path.display().to_string())
 }
 
 /// Splits at `:`, and undoes the escapes of `:` and `\`.
