@@ -1,5 +1,5 @@
 //! A terminal is a pair of the container's own devpts, bound by descriptor, wherever the image's `/dev/console` or
-//! `/dev/pts` lead (CVE-2025-52565, CVE-2026-88264).
+//! `/dev/pts` lead (CVE-2025-52565).
 
 use std::fs;
 use std::os::unix::fs::symlink;

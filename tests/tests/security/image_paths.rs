@@ -1,6 +1,5 @@
 //! An image chooses its symlinks; none of them leads a mount, a file or a write out of the root filesystem, or makes one
-//! land where it protects nothing (CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867,
-//! CVE-2026-41579, CVE-2026-47766).
+//! land where it protects nothing (CVE-2019-16884, CVE-2019-19921, CVE-2023-27561, CVE-2023-28642, CVE-2025-54867).
 
 use std::fs;
 use std::os::unix::fs::symlink;

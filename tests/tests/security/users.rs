@@ -1,5 +1,5 @@
 //! Who a program runs as is a number of the container's map or nobody at all: it never wraps and never falls to 0
-//! (CVE-2024-40635, CVE-2026-46680, CVE-2026-30892), and files of the image have no say in it (CVE-2026-47262).
+//! (CVE-2024-40635), and files of the image have no say in it.
 
 use std::fs;
 use std::os::unix::fs::symlink;

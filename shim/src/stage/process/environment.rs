@@ -12,7 +12,7 @@ use userns::tree::Tree;
 use super::error::{StageError, quote};
 use super::procfs;
 
-/// How much of the container's `/etc/passwd` is read, in bytes: an image decides what is in it (CVE-2026-47262).
+/// How much of the container's `/etc/passwd` is read, in bytes: an image decides what is in it.
 const PASSWD_LIMIT: u64 = 1 << 20;
 
 /// Variables in the order of their first occurrence, each with its last value, as runc's users know it.
