@@ -127,8 +127,12 @@ pub(super) fn configure(order: &BuildOrder, proc: BorrowedFd<'_>) -> Result<(), 
         write_below(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0")?;
         write_below(proc, "sys/net/ipv4/ping_group_range", "0 2147483647")?;
     }
-    set_sysctls(order, proc, |name| name.starts_with(NET))?;
-    as_containers_root(order, || set_sysctls(order, proc, |name| !name.starts_with(NET)))
+    let of_network = |name: &str| name.starts_with(NET);
+    set_sysctls(order, proc, of_network)?;
+    if order.plan.sysctl.iter().all(|(name, _)| of_network(name)) {
+        return Ok(());
+    }
+    as_containers_root(order, || set_sysctls(order, proc, |name| !of_network(name)))
 }
 
 /// Acts with the effective uid of the container's root. The files of the ipc namespace's sysctls are writable for the
