@@ -3,11 +3,15 @@
 //! It shares the build stage's mount namespace while the tree is assembled, without any power over it, then takes its
 //! own copy: crossing into the container's user namespace is what locks every mount in it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 
-use policy::plan::Propagation;
+use policy::plan::{Mount, Propagation};
+use rustix::fs::{Mode, OFlags};
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::UnshareFlags;
+use userns::mount::Detached;
+use userns::tree::Tree;
 
 use super::build::{self, Fds, Sync};
 use super::channel::Channel;
@@ -64,6 +68,7 @@ fn live(
     namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("lock", "the mount tree"))?;
     failpoint::hit("stage-init-locked", &order.id);
     propagate(order)?;
+    keep_unbindable(order)?;
     name(order)?;
     stdio::place(&stdio, terminal.first())?;
     drop((stdio, terminal));
@@ -111,6 +116,27 @@ fn propagate(order: &BuildOrder) -> Result<(), Failure> {
     };
     rustix::mount::mount_change("/", flags | MountPropagationFlags::REC)
         .map_err(Failure::at("set linux.rootfsPropagation", format!("{propagation:?}").to_lowercase()))
+}
+
+/// What the spec asks to be `unbindable` is so again: in a copy that another user namespace owns every mount is a slave, and
+/// the kernel has no slaves that are unbindable (clone_mnt in fs/namespace.c).
+fn keep_unbindable(order: &BuildOrder) -> Result<(), Failure> {
+    // What covers a mount is what is found in its place.
+    let top: BTreeMap<_, _> = order.plan.mounts.iter().map(|mount| (mount.destination.as_str(), mount)).collect();
+    let unbindable = |mount: &&&Mount| matches!(mount.propagation, Some((Propagation::Unbindable, _)));
+    let mut mounts = top.values().filter(unbindable).peekable();
+    if mounts.peek().is_none() {
+        return Ok(());
+    }
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let tree = Tree::new(root.map_err(Failure::at("open", "the container's root"))?);
+    for Mount { destination, propagation, .. } in mounts {
+        if let Some((propagation, recursive)) = *propagation {
+            let mount = Detached::from_fd(tree.open(destination)?.into_fd(), destination.as_str());
+            mount.set_propagation(propagation, recursive)?;
+        }
+    }
+    Ok(())
 }
 
 /// The uts namespace's names, by syscall: the files below /proc/sys/kernel are the host's root's to write.

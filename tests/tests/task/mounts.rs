@@ -102,17 +102,21 @@ async fn recursive_forms_take_away_and_plain_ones_take_back() {
 #[tokio::test]
 async fn propagation_is_the_containers_own_or_comes_from_the_host_but_never_goes_there() {
     let nested = Nested::new();
-    let bundle = Bundle::new().bind(&nested.0, "/private", &["rprivate"]).bind(&nested.0, "/slave", &["rslave"]).bind(
-        &nested.0,
-        "/unbindable",
-        &["unbindable"],
-    );
+    let bundle = Bundle::new()
+        .bind(&nested.0, "/private", &["rprivate"])
+        .bind(&nested.0, "/slave", &["rslave"])
+        .bind(&nested.0, "/unbindable", &["unbindable"])
+        .bind(&nested.0, "/tree", &["runbindable"]);
     let container = Container::sleeping(bundle.all_capabilities()).await;
     let mounts = mounted(&container).await;
     let propagation = |path: &str| mounts.iter().find(|(at, ..)| at == path).unwrap().2.clone();
     assert_eq!(propagation("/private"), "");
     assert!(propagation("/slave").starts_with("master:"), "{mounts:#?}");
-    assert!(propagation("/unbindable").split(' ').all(|field| !field.starts_with("shared:")), "{mounts:#?}");
+    assert_eq!(propagation("/unbindable"), "unbindable");
+    assert_ne!(propagation("/unbindable/sub"), "unbindable");
+    assert_eq!((propagation("/tree"), propagation("/tree/sub")), ("unbindable".to_owned(), "unbindable".to_owned()));
+    let bound = container.sh("mkdir -p /to; mount --bind /private /to && mount --bind /unbindable /to").await;
+    assert!(bound.failed().contains("Invalid argument"), "{bound:?}");
     let later = nested.0.join("later");
     tests::sh(&format!("mkdir {0}; mount -t tmpfs tmpfs {0}; echo x > {0}/file", later.display())).ok();
     container.sh("cat /slave/later/file; ! test -e /private/later/file; mount -t tmpfs tmpfs /slave/sub; touch /slave/sub/own").await.ok();
