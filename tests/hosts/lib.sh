@@ -10,6 +10,9 @@ running=${ECI_HOSTS_RUN:-$hosts/run}
 # The engines: Debian's suite, and the containerd that it brings.
 suites="bookworm trixie sid"
 
+# And the newest one, from its Go module: the test host `newest` is trixie with this containerd.
+newest_containerd=v2.4.2
+
 die() { echo "$*" >&2; exit 1; }
 
 # The package mirror that this machine itself uses.

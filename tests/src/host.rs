@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 use crate::output::Output;
 use crate::place;
 
-/// The engines: Debian's suites, and the containerd that each brings.
-pub const SUITES: [(&str, &str); 3] = [("bookworm", "1.6"), ("trixie", "1.7"), ("sid", "2.1")];
-
 /// The image of the tests.
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
 
@@ -51,8 +48,8 @@ impl Host {
 
     /// The same with a set-up of its own.
     pub fn up_with(suite: &str, test: &str, setup: &Setup) -> Option<Self> {
-        if !place::hosts().join("rootfs").join(suite).join(".complete").exists() {
-            place::skip(test, &format!("there is no chroot of Debian {suite} (tests/hosts/chroot {suite})"));
+        if let Some(missing) = missing(suite) {
+            place::skip(test, &missing);
             return None;
         }
         let host = Self { name: place::unique(suite) };
@@ -120,11 +117,26 @@ impl Host {
         }
     }
 
+    /// Its name, for the scripts of tests/hosts.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The file or directory that the host sees below `/state`.
     pub fn state(&self) -> PathBuf {
         let running = std::env::var_os("ECI_HOSTS_RUN").map(PathBuf::from).expect("ECI_HOSTS_RUN");
         running.join(&self.name)
     }
+}
+
+/// What of a suite is not there.
+fn missing(suite: &str) -> Option<String> {
+    let complete = |dir: &str| place::hosts().join(dir).join(".complete").exists();
+    if suite == "newest" {
+        return (!complete(suite)).then(|| "the newest containerd is not built (tests/hosts/newest)".to_owned());
+    }
+    (!complete(&format!("rootfs/{suite}")))
+        .then(|| format!("there is no chroot of Debian {suite} (tests/hosts/chroot {suite})"))
 }
 
 impl Drop for Host {

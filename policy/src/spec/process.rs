@@ -29,7 +29,7 @@ pub struct Exec<'a> {
 pub(super) fn first(spec: &Spec, terminal: bool) -> Result<Process, Refusal> {
     let Some(process) = spec.process() else { return Err(Refusal::new("process", "is missing")) };
     let linux = spec.linux().as_ref();
-    let mut plan = own(process, terminal)?;
+    let mut plan = own(process, agreed(process.terminal().unwrap_or_default(), terminal)?)?;
     if let Some(personality) = linux.and_then(|linux| linux.personality().as_ref()) {
         plan.personality = Some(match personality.domain() {
             LinuxPersonalityDomain::PerLinux => 0,
@@ -45,7 +45,8 @@ pub(super) fn first(spec: &Spec, terminal: bool) -> Result<Process, Refusal> {
 
 /// The process of an exec request. What it leaves out it takes over from the container's first process: the confinement
 /// (capabilities, no_new_privs, AppArmor, SELinux, limits, personality) and always the seccomp profile, so that leaving
-/// something out never widens.
+/// something out never widens. Whether it has a terminal is the request's to say alone, as in containerd's own shim: clients
+/// pass on a process that is the container's but for its arguments.
 ///
 /// # Errors
 /// A refusal that names the first property at fault; ids outside the map are among them.
@@ -84,7 +85,7 @@ fn own(process: &SpecProcess, terminal: bool) -> Result<Process, Refusal> {
     let user = process.user();
     let affinity = process.exec_cpu_affinity().as_ref();
     Ok(Process {
-        terminal: self::terminal(process.terminal().unwrap_or_default(), terminal)?,
+        terminal,
         console_size: console_size(process),
         cwd: paths::container_path("process.cwd", &paths::text(process.cwd()))?,
         args: args(process)?,
@@ -122,7 +123,7 @@ pub(super) fn check_ids(process: &Process, map: IdMap) -> Result<(), Refusal> {
 }
 
 /// The spec and the request must agree: a process that expects a terminal must not run without, nor the reverse.
-fn terminal(spec: bool, request: bool) -> Result<bool, Refusal> {
+fn agreed(spec: bool, request: bool) -> Result<bool, Refusal> {
     match (spec, request) {
         (true, false) => Err(Refusal::new("process.terminal", "is true, but the request gives no terminal")),
         (false, true) => Err(Refusal::new("process.terminal", "is false, but the request gives a terminal")),

@@ -74,10 +74,15 @@ fn users_outside_the_map_are_refused_and_never_wrapped() {
 
 #[test]
 fn the_terminal_is_agreed_upon() {
-    assert!(exec(&with("terminal", json!(true)), &least(), true).expect("a process").terminal);
-    assert_eq!(refusal("terminal", json!(true)), "process.terminal: is true, but the request gives no terminal");
-    let reverse = exec(&least(), &least(), true).expect_err("refused");
-    assert_eq!(reverse, "process.terminal: is false, but the request gives a terminal");
+    for request in [false, true] {
+        for spec in [false, true] {
+            assert_eq!(exec(&with("terminal", json!(spec)), &least(), request).expect("a process").terminal, request);
+        }
+    }
+    let refused = |spec: bool| agreed(spec, !spec).expect_err("refused").to_string();
+    assert_eq!(refused(true), "process.terminal: is true, but the request gives no terminal");
+    assert_eq!(refused(false), "process.terminal: is false, but the request gives a terminal");
+    assert_eq!((agreed(true, true), agreed(false, false)), (Ok(true), Ok(false)));
     let size = |height: u64, width: u64| {
         planned(&with("consoleSize", json!({"height": height, "width": width}))).expect("a process").console_size
     };

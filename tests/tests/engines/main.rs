@@ -1,11 +1,12 @@
-//! Through containerd 1.6, 1.7 and 2.1, each on a Debian of its own.
+//! Through containerd 1.6, 1.7, 2.1 and 2.4, each on a Debian of its own.
 //!
 //! Every check runs once a suite and must leave its host as it found it: [`on_each_suite`].
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use tests::host::{Host, Setup};
 
-/// Makes a test of each check for each suite: `check::bookworm`, `check::trixie`, `check::sid`. `with SETUP` names a function
+/// Makes a test of each check for each suite: `check::bookworm`, `check::trixie`, `check::sid`,
+/// `check::newest`. `with SETUP` names a function
 /// that gives the hosts' set-up.
 macro_rules! on_each_suite {
     ($($check:ident),+ $(,)?) => { on_each_suite!(with Default::default; $($check),+); };
@@ -14,6 +15,7 @@ macro_rules! on_each_suite {
             on_each_suite!(@suite $check, $setup, bookworm);
             on_each_suite!(@suite $check, $setup, trixie);
             on_each_suite!(@suite $check, $setup, sid);
+            on_each_suite!(@suite $check, $setup, newest);
         }
     )+ };
     (@suite $check:ident, $setup:expr, $suite:ident) => {
