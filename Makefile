@@ -23,7 +23,7 @@ test:
 	tests/setup
 	tests/run
 
-# Ours against containerd's runc shim: a Markdown table.
+# Ours, the runc shim with runc, and with crun: Markdown tables.
 bench: build
 	tests/setup
 	tests/bench $(SHIM)

@@ -1,0 +1,53 @@
+"""tables OURS RUNS FILE: prints the lines `WHAT RUNTIME VALUE` of a bench as Markdown tables: medians, p95 and ratios."""
+
+import collections
+import os
+import platform
+import statistics
+import sys
+
+ROWS = [
+    ("run", "create + start + exit of `true`, ms", 1e6),
+    ("exec", "exec of `true`, ms", 1e6),
+    ("fifty", "50 starts at once, ms", 1e6),
+    ("pss-1", "memory of the shim, 1 container, MiB", 1024),
+    ("pss-10", "the same a container, 10 containers, MiB", 1024),
+    ("pss-100", "the same a container, 100 containers, MiB", 1024),
+    ("getppid", "inside: `getppid`, ns", 1),
+    ("open+close", "inside: `open` and `close`, ns", 1),
+    ("fork+exec", "inside: `fork` and `execve`, µs", 1),
+    ("write", "inside: writing 128 MiB, ms", 1),
+    ("read", "inside: reading 128 MiB, ms", 1),
+]
+
+
+def p95(values):
+    return sorted(values)[int(len(values) * 0.95)]
+
+
+def main(ours, runs, path):
+    values = collections.defaultdict(list)
+    for line in open(path):
+        what, runtime, value = line.split()
+        values[what, runtime].append(float(value))
+    rcu = " ".join(word for word in open("/proc/cmdline").read().split() if word.startswith("rcu")) or "none"
+    print(
+        f"Linux {platform.release()}, {os.cpu_count()} processors, RCU settings on the command line: {rcu}; containerd 1.7,"
+        f" {runs} interleaved runs (10 inside, 3 of 50 starts), median / p95\n"
+    )
+    print("| | ours | runc shim, runc | runc shim, crun | ours : runc | ours : crun |")
+    print("|---|---|---|---|---|---|")
+    for what, title, unit in ROWS:
+        all_values = [values[what, runtime] for runtime in (ours, "runc", "crun")]
+        shown = [f"{statistics.median(them) / unit:.2f} / {p95(them) / unit:.2f}" for them in all_values]
+        mine, *peers = [statistics.median(them) for them in all_values]
+        ratios = [f"{mine / peer:.2f}" for peer in peers]
+        print(f"| {title} | " + " | ".join(shown + ratios) + " |")
+    shim, floor = (statistics.median(values["floor", who]) / 1e6 for who in ("shim", "kernel"))
+    print(f"\nCreate + Start in the shim, without an engine: {shim:.1f} ms; the kernel alone: {floor:.1f} ms; {shim / floor:.1f} times.")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    main(*sys.argv[1:])
