@@ -11,6 +11,7 @@ use tokio::io::unix::AsyncFd;
 
 pub(crate) mod bpf;
 pub(crate) mod clone;
+pub(crate) mod memory;
 pub(crate) mod namespace;
 pub(crate) mod net;
 pub(crate) mod process;

@@ -30,6 +30,7 @@ use super::start::TTRPC_ADDRESS;
 use super::task::TaskService;
 use crate::container::pod::Pod;
 use crate::stage::launch::Launcher;
+use crate::sys::memory;
 
 /// How long events may take to reach containerd once the shim is to end.
 const FLUSH: Duration = Duration::from_secs(5);
@@ -82,9 +83,12 @@ fn serve(flags: &Flags, listener: StdListener) -> Result<(), String> {
         let path = address.as_pathname()?.to_str()?.to_owned();
         Socket::at(&format!("unix://{path}"))
     });
+    memory::one_arena();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .thread_keep_alive(IDLE)
+        // Nothing has waited for files since IDLE: a container has been made, and what it took is free.
+        .on_thread_stop(memory::give_back)
         .build()
         .map_err(|error| format!("serve: start the runtime: {error}"))?;
     let outcome = runtime.block_on(until_shutdown(flags, listener));
