@@ -8,7 +8,7 @@ use oci_spec::runtime::{
 
 use super::paths::{clean, quoted};
 use crate::Refusal;
-use crate::plan::{BlockDevice, BlockIo, HugepageLimit, RdmaLimit};
+use crate::plan::{BlockDevice, BlockIo, HugepageLimit, RdmaLimit, Resources};
 
 /// Block devices. As in runc a weight of 0 is one that is not set.
 pub(super) fn block_io(block_io: &LinuxBlockIo) -> Result<BlockIo, Refusal> {
@@ -86,7 +86,7 @@ fn is_page_size(size: &str) -> bool {
 }
 
 /// The class of packets, 0 being none, and the priorities of interfaces.
-pub(super) fn network(network: &LinuxNetwork) -> Result<(Option<u32>, Vec<(String, u32)>), Refusal> {
+pub(super) fn network(network: &LinuxNetwork, plan: &mut Resources) -> Result<(), Refusal> {
     let priorities = network.priorities().as_deref().unwrap_or_default();
     for (index, priority) in priorities.iter().enumerate() {
         let name = priority.name();
@@ -97,8 +97,10 @@ pub(super) fn network(network: &LinuxNetwork) -> Result<(Option<u32>, Vec<(Strin
             return refuse(format!("network.priorities[{index}].name"), reason);
         }
     }
-    let priorities = priorities.iter().map(|priority| (priority.name().clone(), priority.priority())).collect();
-    Ok((network.class_id().filter(|class| *class != 0), priorities))
+    plan.network_priorities =
+        priorities.iter().map(|priority| (priority.name().clone(), priority.priority())).collect();
+    plan.network_class_id = network.class_id().filter(|class| *class != 0);
+    Ok(())
 }
 
 /// Adapters, in the order of their names.

@@ -44,7 +44,7 @@ pub(super) fn resources(resources: &LinuxResources) -> Result<Resources, Refusal
     }
     plan.hugepage_limits = controllers::hugepages(resources.hugepage_limits().as_deref().unwrap_or_default())?;
     if let Some(network) = resources.network() {
-        (plan.network_class_id, plan.network_priorities) = controllers::network(network)?;
+        controllers::network(network, &mut plan)?;
     }
     if let Some(rdma) = resources.rdma() {
         plan.rdma = controllers::rdma(rdma)?;

@@ -54,6 +54,7 @@ impl Cgroup {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a group of the host, which no container can rename")]
 fn make_leaf(group: BorrowedFd<'_>, dir: &Path) -> Result<std::os::fd::OwnedFd, Error> {
     match rustix::fs::mkdirat(group, LEAF, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => tree::open(&dir.join(LEAF)).map_err(step("open", dir.join(LEAF))),
@@ -65,6 +66,7 @@ fn make_leaf(group: BorrowedFd<'_>, dir: &Path) -> Result<std::os::fd::OwnedFd, 
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a group of the host, which no container can rename")]
 /// A file that this kernel does not have, or whose controller is not enabled, needs no owner.
 fn give<'a>(group: BorrowedFd<'_>, dir: &Path, map: IdMap, files: impl Iterator<Item = &'a str>) -> Result<(), Error> {
     let (uid, gid) = (Uid::from_raw(map.host), Gid::from_raw(map.host));
