@@ -98,12 +98,24 @@ async fn limits_are_in_force_before_the_first_instruction() {
 
 #[tokio::test]
 async fn huge_pages_are_limited_whatever_hierarchy_has_their_controller() {
-    let controllers = fs::read_to_string("/proc/cgroups").unwrap();
-    if !controllers.lines().any(|line| line.starts_with("hugetlb")) {
-        return tests::skip("huge_pages_are_limited_whatever_hierarchy_has_their_controller", "no hugetlb controller");
+    let limits = |bytes: u64| {
+        Bundle::new().set("/linux/resources/hugepageLimits", json!([{ "pageSize": "2MB", "limit": bytes }]))
+    };
+    let has_them = |dir: &PathBuf| {
+        let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+        dir.ends_with("hugetlb") || controllers.contains("hugetlb")
+    };
+    if !hierarchies().iter().any(has_them) {
+        let refusal = limits(4_194_304).refused().await;
+        let reason = "linux.resources.hugepageLimits[0]: 2MB 4194304: the hugetlb controller is not available here";
+        assert!(refusal.ends_with(reason), "{refusal}");
+        // The kubelet's 0, for every size of page, is only logged.
+        let container = Container::sleeping(limits(0)).await;
+        container.shim.logged("linux.resources.hugepageLimits[0]: 2MB 0: is not enforced").await;
+        container.end().await;
+        return;
     }
-    let bundle =
-        Bundle::new().set("/linux/resources/hugepageLimits", json!([{ "pageSize": "2MB", "limit": 4_194_304 }]));
+    let bundle = limits(4_194_304);
     let path = path_of(&bundle);
     let container = Container::sleeping(bundle).await;
     let dirs = hierarchies().into_iter().map(|it| it.join(path.trim_start_matches('/')));
@@ -188,8 +200,8 @@ async fn a_limit_that_the_kernel_does_not_take_is_refused_by_name() {
         ),
         (
             "hugepageLimits",
-            json!([{ "pageSize": "3MB", "limit": 0 }]),
-            "linux.resources.hugepageLimits[0]: 3MB 0: the hugetlb controller",
+            json!([{ "pageSize": "3MB", "limit": 4096 }]),
+            "linux.resources.hugepageLimits[0]: 3MB 4096: the hugetlb controller",
         ),
         ("network/classID", json!(5), "linux.resources.network.classID: 5: "),
         (

@@ -78,6 +78,10 @@ impl Batch {
         for setting in &self.settings {
             match &self.group {
                 Some(group) => cpuset::check(group.as_fd(), setting, self.version)?,
+                // The kubelet sends this for every size of page that a host has.
+                None if self.controller == "hugetlb" && setting.content == "0" && !setting.optional => {
+                    log::warn!("{}: {}: is not enforced, there is no hugetlb controller", setting.field, setting.value);
+                }
                 None if setting.optional => {}
                 None => {
                     let reason = format!("the {} controller is not available here", self.controller);
