@@ -97,6 +97,18 @@ impl How {
         let environment = vec![("ECI_FAILPOINT".to_owned(), failpoint.to_owned())];
         Self { binary: place::shim_with_failpoints(), environment }
     }
+
+    /// Where it sees the unified hierarchy alone, as on a host that has nothing else.
+    #[must_use]
+    pub fn on_unified(self) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let script = place::new_dir("unified").join("containerd-shim-eci-v2");
+        let within = r#"mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$0" "$@""#;
+        let text = format!("#!/bin/sh\nexec unshare --mount sh -c '{within}' {} \"$@\"\n", self.binary.display());
+        std::fs::write(&script, text).expect("a script");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        Self { binary: script, ..self }
+    }
 }
 
 /// What `start` was answered, byte by byte.

@@ -25,7 +25,7 @@ use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Report};
 use super::mounts::Builder;
 use super::namespaces::{self, Peer};
-use super::{dev, leaf, process};
+use super::{dev, leaf, process, tell_of_self};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
@@ -113,6 +113,7 @@ fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds, new_user: bool) -
         }
         false => match clone3(SIBLING, group).map_err(Failure::at("clone", "a helper"))? {
             Cloned::Child => {
+                tell_of_self(control, &Report::Helper)?;
                 namespaces::join_before_user(order, &fds.joined)?;
                 match clone3(new | SIBLING, None).map_err(Failure::at("clone", "the container's init"))? {
                     Cloned::Child => Ok((Peer { pid: 0, sync: theirs, own: None }, Some(fds))),
@@ -124,6 +125,7 @@ fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds, new_user: bool) -
                 }
             }
             Cloned::Parent { pidfd: helper, .. } => {
+                failpoint::hit("stage-build-cloned", &order.id);
                 tell(control, &Report::Helper, &[helper.as_fd()])?;
                 drop((fds, theirs));
                 match expect(&ours)? {
@@ -144,13 +146,12 @@ fn clone_init_into_leaf(
     proc: BorrowedFd<'_>,
 ) -> Result<(Peer, Option<Fds>), Failure> {
     if !order.joins.joined.contains(&NamespaceKind::Cgroup) {
-        let made = leaf::make_namespaces(order, &fds, own.as_fd(), proc)?;
+        let made = leaf::make_namespaces(control, order, &fds, own.as_fd(), proc)?;
         fds.joined.extend(made);
     }
     if let Some(directory) = &fds.directory {
         leaf::hand_down(own.as_fd(), directory.as_fd());
     }
-    failpoint::hit("stage-build-leaf", &order.id);
     let (peer, init) = clone_init(control, order, fds, false)?;
     // Init has no use for it.
     let own = init.is_none().then_some(own);

@@ -18,8 +18,8 @@ use rustix::thread::UnshareFlags;
 
 use super::build::Fds;
 use super::channel::Channel;
-use super::message::{BuildOrder, Failure};
-use super::namespaces;
+use super::message::{BuildOrder, Failure, Report};
+use super::{namespaces, tell_of_self};
 use crate::container::cgroup::REPEATED;
 use crate::sys::clone::{Cloned, clone3};
 
@@ -28,6 +28,7 @@ const ATTEMPTS: usize = 500;
 
 /// Makes the container's cgroup namespace, and its user namespace unless that is joined: what init then joins.
 pub(super) fn make_namespaces(
+    control: &Channel,
     order: &BuildOrder,
     fds: &Fds,
     own: BorrowedFd<'_>,
@@ -39,7 +40,9 @@ pub(super) fn make_namespaces(
     match clone3(flags, Some(own)).map_err(Failure::at("clone into", "the container's cgroup"))? {
         Cloned::Child => {
             drop(ours);
-            let made = namespaces::join_user(&fds.joined).and_then(|()| {
+            // It is the stage's to reap, and the shim's if the stage dies.
+            let told = tell_of_self(control, &Report::Helper);
+            let made = told.and_then(|()| namespaces::join_user(&fds.joined)).and_then(|()| {
                 namespaces::unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))
             });
             let _gone = theirs.send(&made.err(), &[]);

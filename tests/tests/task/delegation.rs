@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use tests::shim::How;
-use tests::{Bundle, Container, place};
+use tests::{Bundle, Container};
 
 fn is_v2() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
@@ -63,25 +63,12 @@ async fn an_inner_group_of_v1_has_limits_and_the_outer_ones_hold() {
     assert!(!memory.exists() && !pids.exists());
 }
 
-/// How a shim is started that sees the unified hierarchy alone, as on a host with nothing else; none where it is all
-/// there is.
-fn unified() -> How {
-    let script = place::new_dir("unified").join("containerd-shim-eci-v2");
-    let text = format!(
-        "#!/bin/sh\nexec unshare --mount sh -c 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$0\" \"$@\"' {} \"$@\"\n",
-        place::shim().display()
-    );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    How { binary: script, ..How::default() }
-}
-
 #[tokio::test]
 async fn on_cgroup_v2_alone_init_lives_in_a_leaf_and_execs_follow_it() {
     let bundle = engine();
     let root = if is_v2() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/unified" };
     let group = Path::new(root).join("eci-tests").join(&bundle.id);
-    let container = Container::sleeping_as(bundle, &unified()).await;
+    let container = Container::sleeping_as(bundle, &How::default().on_unified()).await;
     let of_init = |text: String| text.lines().find_map(|line| line.strip_prefix("0::").map(str::to_owned)).unwrap();
     let path = of_init(fs::read_to_string(format!("/proc/{}/cgroup", container.pid)).unwrap());
     assert!(path.ends_with(&format!("/eci-tests/{}/init.scope", container.bundle.id)), "{path}");
