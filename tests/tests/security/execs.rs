@@ -4,7 +4,7 @@ use tests::stdio::Pipes;
 use tests::{Bundle, Container};
 
 /// Rounds of two execs each, one that runs and one that is never started.
-const ROUNDS: usize = 500;
+const ROUNDS: usize = 5_000;
 
 /// The shim's open descriptors, threads and children.
 fn held(shim: u32) -> [usize; 3] {
