@@ -34,6 +34,10 @@ impl Cgroup {
     fn batches(&self, resources: &Resources) -> Result<Vec<Batch>, Error> {
         let mut batches = Vec::new();
         for (controller, settings) in limits::CONTROLLERS {
+            // Most are told nothing, in either version, and need not be looked for.
+            if settings(resources, Version::V1).is_ok_and(|settings| settings.is_empty()) {
+                continue;
+            }
             let (group, version) = self.home(controller)?;
             let settings = settings(resources, version)?;
             batches.push(Batch { controller: controller.to_owned(), group, version, settings });
