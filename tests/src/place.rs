@@ -43,6 +43,11 @@ pub fn sources() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The program that asks a shim for an update (`examples/update.rs`).
+pub fn update() -> PathBuf {
+    variable("ECI_UPDATE")
+}
+
 /// A new directory on the sandbox's disk (not a tmpfs, not an overlay); it goes with the sandbox.
 pub fn new_dir(name: &str) -> PathBuf {
     let dir = variable("ECI_SANDBOX").join("dirs").join(unique(name));

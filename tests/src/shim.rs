@@ -97,6 +97,18 @@ impl How {
         let environment = vec![("ECI_FAILPOINT".to_owned(), failpoint.to_owned())];
         Self { binary: place::shim_with_failpoints(), environment }
     }
+
+    /// Where it sees the unified hierarchy alone, as on a host that has nothing else.
+    #[must_use]
+    pub fn on_unified(self) -> Self {
+        use std::os::unix::fs::PermissionsExt;
+        let script = place::new_dir("unified").join("containerd-shim-eci-v2");
+        let within = r#"mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$0" "$@""#;
+        let text = format!("#!/bin/sh\nexec unshare --mount sh -c '{within}' {} \"$@\"\n", self.binary.display());
+        std::fs::write(&script, text).expect("a script");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        Self { binary: script, ..self }
+    }
 }
 
 /// What `start` was answered, byte by byte.
@@ -264,6 +276,16 @@ impl Container {
         Self::create_in(&shim, bundle, pipes).await
     }
 
+    /// A container that sleeps, in a shim of its own that is started in another way.
+    pub async fn sleeping_as(bundle: Bundle, how: &How) -> Self {
+        let bundle = bundle.args(&["/bin/sleep", "1000"]);
+        let shim = Shim::start_as(&bundle, how).await;
+        let created = Self::create_in(&shim, bundle, Pipes::none()).await;
+        let container = created.unwrap_or_else(|failure| panic!("create: {failure:?}"));
+        container.start().await.unwrap_or_else(|failure| panic!("start: {failure:?}"));
+        container
+    }
+
     /// Creates it in a shim that runs.
     pub async fn create_in(shim: &Arc<Shim>, bundle: Bundle, pipes: Pipes) -> Answer<Self> {
         bundle.write();
@@ -429,6 +451,11 @@ impl Container {
         Ok(())
     }
 
+    /// Changes its limits, as containerd asks for it.
+    pub async fn update(&self, resources: &Value) -> Answer<()> {
+        update(&self.shim.task, &self.bundle.id, resources).await
+    }
+
     /// Deletes it.
     pub async fn delete(&self) -> Answer<api::DeleteResponse> {
         self.delete_process("").await
@@ -458,6 +485,18 @@ impl Container {
 fn output(status: u32, stdout: &[u8], stderr: &[u8]) -> Output {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     Output { stdout: text(stdout), stderr: text(stderr), status }
+}
+
+/// Asks a task service for other limits of a container.
+pub async fn update(task: &TaskClient, id: &str, resources: &Value) -> Answer<()> {
+    let mut request = api::UpdateTaskRequest { id: id.into(), ..Default::default() };
+    request.set_resources(Any {
+        type_url: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".into(),
+        value: serde_json::to_vec(resources).expect("JSON"),
+        ..Default::default()
+    });
+    task.update(deadline(), &request).await?;
+    Ok(())
 }
 
 /// The Create request of a bundle.

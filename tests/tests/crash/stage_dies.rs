@@ -48,6 +48,20 @@ async fn a_create_whose_stage_is_killed_fails_in_one_line_and_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn on_cgroup_v2_alone_a_killed_stage_leaves_nothing_either() {
+    for name in ["stage-build-cloned", "stage-build-mounted", "stage-init-settled"] {
+        let bundle = Bundle::new();
+        let how = How::failing_at(&format!("{name}@{}", bundle.id));
+        let shim = Shim::start_as(&bundle, &how.on_unified()).await;
+        let failure = create_and_start(&shim, &bundle).await.err().unwrap_or_else(|| panic!("{name}: it was created"));
+        assert!(failure.message.contains("ended before it was done"), "{name}: {failure:?}");
+        assert_eq!(look::left_of(&bundle), Vec::<std::path::PathBuf>::new(), "{name}");
+        look::remove_layer(&bundle);
+        serves_on(&shim, name).await;
+    }
+}
+
+#[tokio::test]
 async fn an_init_that_is_killed_after_start_is_a_killed_container() {
     let bundle = Bundle::new();
     let shim = shim_of(&bundle, "stage-init-starting").await;

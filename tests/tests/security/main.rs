@@ -6,8 +6,10 @@
 
 mod canary;
 mod capability_sets;
+mod cgroup;
 mod console;
 mod descriptors;
+mod execs;
 mod executable;
 mod image_paths;
 mod kernel;

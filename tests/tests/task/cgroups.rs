@@ -97,6 +97,35 @@ async fn limits_are_in_force_before_the_first_instruction() {
 }
 
 #[tokio::test]
+async fn huge_pages_are_limited_whatever_hierarchy_has_their_controller() {
+    let limits = |bytes: u64| {
+        Bundle::new().set("/linux/resources/hugepageLimits", json!([{ "pageSize": "2MB", "limit": bytes }]))
+    };
+    let has_them = |dir: &PathBuf| {
+        let controllers = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+        dir.ends_with("hugetlb") || controllers.contains("hugetlb")
+    };
+    if !hierarchies().iter().any(has_them) {
+        let refusal = limits(4_194_304).refused().await;
+        let reason = "linux.resources.hugepageLimits[0]: 2MB 4194304: the hugetlb controller is not available here";
+        assert!(refusal.ends_with(reason), "{refusal}");
+        // The kubelet's 0, for every size of page, is only logged.
+        let container = Container::sleeping(limits(0)).await;
+        container.shim.logged("linux.resources.hugepageLimits[0]: 2MB 0: is not enforced").await;
+        container.end().await;
+        return;
+    }
+    let bundle = limits(4_194_304);
+    let path = path_of(&bundle);
+    let container = Container::sleeping(bundle).await;
+    let dirs = hierarchies().into_iter().map(|it| it.join(path.trim_start_matches('/')));
+    let files = dirs.flat_map(|dir| [dir.join("hugetlb.2MB.max"), dir.join("hugetlb.2MB.limit_in_bytes")]);
+    let limits: Vec<_> = files.filter(|file| file.exists()).map(read).collect();
+    assert_eq!(limits, ["4194304"]);
+    container.end().await;
+}
+
+#[tokio::test]
 async fn the_limit_of_processes_holds_for_execs() {
     let container = Container::sleeping(Bundle::new().set("/linux/resources/pids", json!({ "limit": 4 }))).await;
     assert_eq!(container.sh("echo one").await.ok(), "one");
@@ -161,7 +190,29 @@ async fn a_limit_that_the_kernel_does_not_take_is_refused_by_name() {
         ("cpu/shares", json!(1), "linux.resources.cpu.shares: 1 is not from 2 to 262144"),
         ("memory/limit", json!(-2), "linux.resources.memory.limit: -2"),
         ("memory/swap", json!(5), "linux.resources.memory.swap: needs a memory limit"),
+        ("cpu/mems", json!("63"), "linux.resources.cpu.mems: 63: is not among what the group above has, 0"),
         ("pids/limit", json!(-2), "linux.resources.pids.limit: -2"),
+        ("blockIO/weight", json!(1001), "linux.resources.blockIO.weight: 1001 is not from 10 to 1000"),
+        (
+            "blockIO/throttleReadBpsDevice",
+            json!([{ "major": 250, "minor": 77, "rate": 1 }]),
+            "linux.resources.blockIO.throttleReadBpsDevice[0]: 250:77 1: no such device",
+        ),
+        (
+            "hugepageLimits",
+            json!([{ "pageSize": "3MB", "limit": 4096 }]),
+            "linux.resources.hugepageLimits[0]: 3MB 4096: the hugetlb controller",
+        ),
+        ("network/classID", json!(5), "linux.resources.network.classID: 5: "),
+        (
+            "network/priorities",
+            json!([{ "name": "lo", "priority": 1 }]),
+            "linux.resources.network.priorities[0]: lo 1: ",
+        ),
+        ("rdma", json!({ "none0": { "hcaHandles": 1 } }), "linux.resources.rdma[\"none0\"]: hca_handle=1: "),
+        ("unified", json!({ "dmem.max": "1" }), "linux.resources.unified[\"dmem.max\"]: 1: "),
+        ("unified", json!({ "cgroup.procs": "1" }), "linux.resources.unified[\"cgroup.procs\"]: controls the group"),
+        ("unified", json!({ "../x/memory.max": "1" }), "linux.resources.unified[\"../x/memory.max\"]: is not the name"),
     ] {
         let bundle = Bundle::new().set(&format!("/linux/resources/{pointer}"), value);
         let path = path_of(&bundle);

@@ -33,7 +33,16 @@ const HONOURED: &str = "process root hostname domainname mounts hooks annotation
     linux.resources.memory.swappiness linux.resources.memory.disableOOMKiller linux.resources.cpu.shares \
     linux.resources.cpu.quota linux.resources.cpu.burst linux.resources.cpu.period \
     linux.resources.cpu.realtimeRuntime linux.resources.cpu.realtimePeriod linux.resources.cpu.cpus \
-    linux.resources.cpu.mems linux.resources.cpu.idle linux.resources.pids.limit linux.seccomp.defaultAction \
+    linux.resources.cpu.mems linux.resources.cpu.idle linux.resources.pids.limit linux.resources.blockIO \
+    linux.resources.blockIO.weight linux.resources.blockIO.weightDevice \
+    linux.resources.blockIO.weightDevice[].major linux.resources.blockIO.throttleReadBpsDevice \
+    linux.resources.blockIO.throttleWriteBpsDevice linux.resources.blockIO.throttleReadIOPSDevice \
+    linux.resources.blockIO.throttleWriteIOPSDevice linux.resources.blockIO.throttleReadBpsDevice[].rate \
+    linux.resources.hugepageLimits linux.resources.hugepageLimits[].pageSize \
+    linux.resources.hugepageLimits[].limit linux.resources.network linux.resources.network.classID \
+    linux.resources.network.priorities linux.resources.network.priorities[].name \
+    linux.resources.network.priorities[].priority linux.resources.rdma linux.resources.unified \
+    linux.resources.memory.checkBeforeUpdate linux.seccomp.defaultAction \
     linux.seccomp.defaultErrnoRet linux.seccomp.architectures linux.seccomp.flags linux.seccomp.syscalls \
     linux.seccomp.syscalls[].names linux.seccomp.syscalls[].action linux.seccomp.syscalls[].errnoRet \
     linux.seccomp.syscalls[].args";
@@ -41,8 +50,7 @@ const HONOURED: &str = "process root hostname domainname mounts hooks annotation
 /// Properties that are not implemented: a value that asks for something is refused.
 const REFUSED: &str = "solaris windows vm zos freebsd hooks.prestart hooks.createRuntime hooks.createContainer \
     hooks.startContainer hooks.poststart hooks.poststop linux.netDevices linux.intelRdt linux.memoryPolicy \
-    linux.timeOffsets linux.personality.flags linux.resources.blockIO linux.resources.hugepageLimits \
-    linux.resources.network linux.resources.rdma linux.resources.unified linux.resources.memory.kernel \
+    linux.timeOffsets linux.personality.flags linux.resources.blockIO.leafWeight linux.resources.memory.kernel \
     linux.resources.memory.kernelTCP linux.seccomp.listenerPath linux.seccomp.listenerMetadata";
 
 /// The default document with `value` at `path`, alone in what lies around it.

@@ -5,7 +5,7 @@ check_a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own() {
   local out
   out=$($RUN --rm "$IMAGE" ids sh -c 'cat /proc/self/uid_map /proc/self/cgroup; set -- /proc/[0-9]*; echo $*')
   # The shell alone, on a kernel whose procfs has no pidns option: made by a process inside.
-  is "what it sees" "$(echo $out)" "0 100000 65536 0::/ /proc/1"
+  is "what it sees" "$(echo $out)" "0 100000 65536 0::/init.scope /proc/1"
 }
 
 check_exit_codes_are_those_of_the_programs() {
@@ -22,13 +22,17 @@ check_limits_are_in_the_group_and_every_process_is_in_it() {
   is memory.max "$(cat $group/memory.max)" 33554432
   is cpu.max "$(cat $group/cpu.max)" "50000 100000"
   is "cpu.weight, of 512 shares" "$(cat $group/cpu.weight)" 59
-  is "init's group" "$(cat /proc/$(pid limits)/cgroup)" 0::/default/limits
-  is "the group's processes" "$(cat $group/cgroup.procs)" "$(pid limits)"
-  is "what the first instruction of an exec sees" "$(inside limits cat /proc/self/cgroup)" 0::/
+  # Init lives in a leaf, which repeats the limits for programs that read their own group.
+  is "init's group" "$(cat /proc/$(pid limits)/cgroup)" 0::/default/limits/init.scope
+  is "the group's processes" "$(cat $group/cgroup.procs)" ""
+  is "the leaf's processes" "$(cat $group/init.scope/cgroup.procs)" "$(pid limits)"
+  is "the leaf's memory.max" "$(cat $group/init.scope/memory.max)" 33554432
+  is "the leaf's cpu.max" "$(cat $group/init.scope/cpu.max)" "50000 100000"
+  is "what the first instruction of an exec sees" "$(inside limits cat /proc/self/cgroup)" 0::/init.scope
   # More than the limit: the kernel kills the exec, and counts; init lives.
   status 137 inside limits tail -c 100000000 /dev/zero
   has "memory.events" "$(cat $group/memory.events)" "oom_kill 1"
-  is "init" "$(cat $group/cgroup.procs)" "$(pid limits)"
+  is "init" "$(cat $group/init.scope/cgroup.procs)" "$(pid limits)"
   gone limits
   status 137 $RUN --rm --memory-limit 16777216 "$IMAGE" oom tail -c 100000000 /dev/zero
 }
@@ -45,11 +49,87 @@ check_its_own_limits_are_out_of_reach() {
   gone reach
 }
 
+check_an_inner_engine_makes_groups_with_limits_below_its_own() {
+  works $RUN --detach --cap-add CAP_SYS_ADMIN --memory-limit 67108864 \
+    --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw "$IMAGE" nest sleep 1000
+  local group=$CGROUP/default/nest
+  works inside nest sh -ec 'cd /sys/fs/cgroup
+    for controller in $(cat cgroup.controllers); do echo "+$controller" > cgroup.subtree_control; done
+    mkdir -p engine/c1 && echo "+memory +pids" > engine/cgroup.subtree_control
+    echo 16777216 > engine/c1/memory.max && echo 5 > engine/c1/pids.max'
+  is "the inner limit" "$(cat $group/engine/c1/memory.max)" 16777216
+  is "what its process sees" "$(inside nest sh -c 'echo 0 > /sys/fs/cgroup/engine/c1/cgroup.procs && cat /proc/self/cgroup')" \
+    0::/engine/c1
+  status 137 inside nest sh -c 'echo 0 > /sys/fs/cgroup/engine/c1/cgroup.procs && exec tail -c 100000000 /dev/zero'
+  has "inner memory.events" "$(cat $group/engine/c1/memory.events)" "oom_kill 1"
+  # The container's own limit holds for a group without one, and stays out of reach.
+  inside nest sh -c 'echo max > /sys/fs/cgroup/engine/c1/memory.max'
+  status 137 inside nest sh -c 'echo 0 > /sys/fs/cgroup/engine/c1/cgroup.procs && exec tail -c 300000000 /dev/zero'
+  for file in memory.max memory.swap.max memory.high pids.max cpu.max cpu.weight io.max cgroup.freeze cgroup.max.depth; do
+    refused denied inside nest sh -c "echo 0 > /sys/fs/cgroup/$file"
+  done
+  is memory.max "$(cat $group/memory.max)" 67108864
+  # A group with controllers of its own takes no process: init moves, and execs follow it.
+  works inside nest sh -ec 'mkdir /sys/fs/cgroup/moved && echo 1 > /sys/fs/cgroup/moved/cgroup.procs'
+  is "an exec's group" "$(inside nest cat /proc/self/cgroup)" 0::/moved
+  works inside nest rmdir /sys/fs/cgroup/init.scope
+  is "an exec's group" "$(inside nest cat /proc/self/cgroup)" 0::/moved
+  has "its processes" "$(ctr task ps nest)" "$(pid nest)"
+  gone nest
+}
+
+check_every_controller_has_its_limits() {
+  local disk group
+  disk=$(cat /sys/class/block/vdb/dev)
+  made() { # ID RESOURCES: a container of the unpacked image's files
+    spec '"args": ["sleep", "1000"], "env": ["PATH=/bin"], "cwd": "/"' "$2" | sed "s|/default/few|/default/$1|" > spec.json
+    ctr run --runtime "$RUNTIME" --detach --config spec.json "$1"
+  }
+  works made every "\"blockIO\": { \"throttleReadBpsDevice\": [{ \"major\": ${disk%:*}, \"minor\": ${disk#*:}, \"rate\": 1048576 }] }, \"hugepageLimits\": [{ \"pageSize\": \"2MB\", \"limit\": 4194304 }], \"unified\": { \"memory.high\": \"50000000\" }"
+  group=$CGROUP/default/every
+  has io.max "$(cat $group/io.max)" "$disk rbps=1048576 wbps=max"
+  is hugetlb.2MB.max "$(cat $group/hugetlb.2MB.max)" 4194304
+  is memory.high "$(cat $group/memory.high)" 49999872
+  gone every
+  refused "linux.resources.network.classID: 5: only cgroup v1 has this control" made none '"network": { "classID": 5 }'
+  ctr container rm none > /dev/null 2>&1
+  refused 'linux.resources.unified["cgroup.freeze"]: controls the group itself' made none '"unified": { "cgroup.freeze": "1" }'
+  ctr container rm none > /dev/null 2>&1
+  refused 'linux.resources.unified["dmem.max"]: 1: the dmem controller is not available here' made none '"unified": { "dmem.max": "1" }'
+  ctr container rm none > /dev/null 2>&1
+  refused "linux.resources.cpu.cpus: 1: is not among what the group above has, 0" made none '"cpu": { "cpus": "1" }'
+  ctr container rm none > /dev/null 2>&1
+  # One process: init has it for itself.
+  works made one '"pids": { "limit": 1 }'
+  is pids.max "$(cat $CGROUP/default/one/pids.max)" 1
+  gone one
+}
+
+check_an_update_changes_limits_and_one_below_use_changes_nothing() {
+  works $RUN --detach --memory-limit 134217728 --cpus 0.5 "$IMAGE" change sh -c 'x=$(head -c 20000000 /dev/zero | tr "\0" x); sleep 1000; echo $x'
+  local group=$CGROUP/default/change bundle=/run/containerd/io.containerd.runtime.v2.task/default/change
+  eventually "it uses memory" sh -c "[ \$(cat $group/memory.current) -gt 20000000 ] && pgrep -x sleep > /dev/null"
+  works update $bundle '{ "memory": { "limit": 100663296, "swap": 100663296 }, "cpu": { "period": 50000 }, "pids": { "limit": 30 } }'
+  is memory.max "$(cat $group/memory.max)" 100663296
+  is memory.swap.max "$(cat $group/memory.swap.max)" 0
+  is "cpu.max keeps its quota" "$(cat $group/cpu.max)" "50000 50000"
+  is pids.max "$(cat $group/pids.max)" 30
+  is "the leaf's memory.max" "$(cat $group/init.scope/memory.max)" 100663296
+  is "the leaf's cpu.max" "$(cat $group/init.scope/cpu.max)" "50000 50000"
+  refused "linux.resources.memory.limit: 4194304: is below what the container uses, " update $bundle '{ "memory": { "limit": 4194304 } }'
+  refused "linux.resources.cpu.cpus: 7: is not among" update $bundle '{ "pids": { "limit": 9 }, "cpu": { "cpus": "7" } }'
+  refused 'linux.resources.unified["io.max"]' update $bundle '{ "pids": { "limit": 9 }, "unified": { "io.max": "1:99 rbps=1" } }'
+  is memory.max "$(cat $group/memory.max)" 100663296
+  is pids.max "$(cat $group/pids.max)" 30
+  is "its processes" "$(grep oom_kill\  $group/memory.events)" "oom_kill 0"
+  gone change
+}
+
 check_the_limit_of_processes_holds() {
   spec '"args": ["sleep", "1000"], "env": ["PATH=/bin"], "cwd": "/"' '"pids": { "limit": 8 }' > spec.json
   works ctr run --runtime "$RUNTIME" --detach --config spec.json few
   local group
-  group=$CGROUP$(sed 's/0:://' "/proc/$(pid few)/cgroup")
+  group=$CGROUP$(sed 's/0::\(.*\)\/init.scope/\1/' "/proc/$(pid few)/cgroup")
   is pids.max "$(cat "$group/pids.max")" 8
   works inside few sh -c 'for i in 1 2 3; do sleep 1000 & done'
   refused "Resource temporarily unavailable" inside few sh -c 'for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done'

@@ -31,8 +31,10 @@ fn run() -> BTreeMap<String, String> {
     copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
     copy(place::busybox(), "rootfs");
     let shim = job.join("bin/containerd-shim-eci-v2");
-    let stripped = Command::new("strip").arg("-o").arg(&shim).arg(place::shim()).status();
-    assert!(stripped.is_ok_and(|status| status.success()), "strip");
+    for (to, from) in [(shim, place::shim()), (job.join("bin/update"), place::update())] {
+        let stripped = Command::new("strip").arg("-o").arg(to).arg(from).status();
+        assert!(stripped.is_ok_and(|status| status.success()), "strip");
+    }
 
     let output = Command::new(place::sources().join("hosts/vm-run")).arg(&job).arg("900").output();
     let output = Output::from(output.expect("tests/hosts/vm-run"));
@@ -79,6 +81,9 @@ checks! {
     exit_codes_are_those_of_the_programs
     limits_are_in_the_group_and_every_process_is_in_it
     its_own_limits_are_out_of_reach
+    an_inner_engine_makes_groups_with_limits_below_its_own
+    every_controller_has_its_limits
+    an_update_changes_limits_and_one_below_use_changes_nothing
     the_limit_of_processes_holds
     device_rules_hold
     mounts_are_locked_and_its_own_are_its_own
