@@ -8,7 +8,7 @@ SHIM = target/$(TARGET)/release/containerd-shim-eci-v2
 # One static executable: three of it run for every container, and finding its libraries would take each a third of its time.
 STATIC = --config "target.'cfg(target_env = \"gnu\")'.rustflags=['-C', 'target-feature=+crt-static']"
 
-.PHONY: all build demo test bench install lint deny clean conformance
+.PHONY: all build demo test bench fuzz install lint deny clean conformance
 
 all: build
 
@@ -30,6 +30,11 @@ test:
 bench: build
 	tests/setup
 	tests/bench $(SHIM)
+
+# The coverage-guided fuzzer, a minute for each of its targets.
+fuzz:
+	tests/setup packages rust
+	tests/fuzz
 
 install: build
 	install -D -m 0755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-eci-v2

@@ -7,10 +7,13 @@
 //!
 //! Invariant: which of these a process is, is decided here, by its arguments and before it has a second thread.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make what they test"))]
+#![cfg_attr(feature = "fuzz", no_main, allow(dead_code, reason = "the fuzzer's main takes the place of ours"))]
 
 mod cli;
 mod container;
 mod failpoint;
+#[cfg(feature = "fuzz")]
+mod fuzz;
 mod stage;
 mod sys;
 mod wire;
