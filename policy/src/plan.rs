@@ -5,6 +5,7 @@
 //! namespaces that are joined ([`crate::namespaces`]), the root filesystem's mounts.
 
 mod cgroup;
+mod controllers;
 mod device;
 mod mount;
 mod namespace;
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use cgroup::{Cgroup, CgroupPath, Resources};
+pub use controllers::{BlockDevice, BlockIo, HugepageLimit, RdmaLimit};
 pub use device::{DeviceKind, DeviceNode, DeviceOwner, DeviceRule};
 pub use mount::{BindIds, IdMapping, Mount, MountFlags, MountKind, Propagation, RootMount};
 pub use namespace::{NamespaceKind, NamespaceWish};

@@ -1,7 +1,5 @@
 //! The rows of `linux`.
 
-use serde_json::Value;
-
 use super::common::TEXTS;
 use super::{Field, Shape, carried, harmless, has_no_entries, is_no_limit, is_zero, refused, required, seccomp};
 
@@ -55,20 +53,56 @@ const PERSONALITY: &[Field] = &[
     refused("flags", "no flag is known", has_no_entries),
 ];
 
-const RESOURCES: &[Field] = &[
+/// `linux.resources`, also of an update.
+pub const RESOURCES: &[Field] = &[
     carried("devices", &Shape::List(&Shape::Object(DEVICE_RULE))),
     carried("memory", &Shape::Object(MEMORY)),
     carried("cpu", &Shape::Object(CPU)),
     carried("pids", &Shape::Object(&[carried("limit", &Shape::I64)])),
-    // dockerd sends {"weight": 0} and empty lists with every container.
-    refused("blockIO", NOT_YET, is_zero),
-    // The kubelet sends every page size of the node with limit 0, which few hosts have pages for anyway; that it is not
-    // enforced yet goes to the log.
-    refused("hugepageLimits", NOT_YET, sets_no_huge_pages),
-    refused("network", NOT_YET, is_zero),
-    refused("rdma", NOT_YET, has_no_entries),
-    refused("unified", NOT_YET, has_no_entries),
+    carried("blockIO", &Shape::Object(BLOCK_IO)),
+    carried("hugepageLimits", &Shape::List(&Shape::Object(HUGEPAGE_LIMIT))),
+    carried("network", &Shape::Object(NETWORK)),
+    carried("rdma", &Shape::Map(&Shape::Object(RDMA))),
+    carried("unified", &Shape::Map(&Shape::Text)),
 ];
+
+const BLOCK_IO: &[Field] = &[
+    carried("weight", &Shape::U16),
+    refused("leafWeight", NO_LEAF_WEIGHT, is_zero),
+    carried("weightDevice", &Shape::List(&Shape::Object(WEIGHT_DEVICE))),
+    carried("throttleReadBpsDevice", THROTTLE_DEVICES),
+    carried("throttleWriteBpsDevice", THROTTLE_DEVICES),
+    carried("throttleReadIOPSDevice", THROTTLE_DEVICES),
+    carried("throttleWriteIOPSDevice", THROTTLE_DEVICES),
+];
+
+const NO_LEAF_WEIGHT: &str = "was the CFQ scheduler's, which the kernel has no more since 5.0";
+
+const WEIGHT_DEVICE: &[Field] = &[
+    required("major", &Shape::U32),
+    required("minor", &Shape::U32),
+    carried("weight", &Shape::U16),
+    refused("leafWeight", NO_LEAF_WEIGHT, is_zero),
+];
+
+const THROTTLE_DEVICES: &Shape = &Shape::List(&Shape::Object(&[
+    required("major", &Shape::U32),
+    required("minor", &Shape::U32),
+    required("rate", &Shape::U64),
+]));
+
+const HUGEPAGE_LIMIT: &[Field] =
+    &[required("pageSize", &Shape::Text), required("limit", &Shape::Whole(0, i64::MAX as i128))];
+
+const NETWORK: &[Field] = &[
+    carried("classID", &Shape::U32),
+    carried(
+        "priorities",
+        &Shape::List(&Shape::Object(&[required("name", &Shape::Text), required("priority", &Shape::U32)])),
+    ),
+];
+
+const RDMA: &[Field] = &[carried("hcaHandles", &Shape::U32), carried("hcaObjects", &Shape::U32)];
 
 const DEVICE_RULE: &[Field] = &[
     carried("allow", &Shape::Flag),
@@ -83,12 +117,12 @@ const MEMORY: &[Field] = &[
     carried("reservation", &Shape::I64),
     carried("swap", &Shape::I64),
     refused("kernel", "the kernel has no such limit since 5.16", is_no_limit),
-    refused("kernelTCP", NOT_YET, is_no_limit),
+    // The same buffers count for memory.limit on cgroup v2. runc drops both of these without an effect.
+    refused("kernelTCP", "is obsolete: the kernel deprecates this limit, and cgroup v2 has none", is_no_limit),
     carried("swappiness", &Shape::U64),
     carried("disableOOMKiller", &Shape::Flag),
     harmless("useHierarchy", &Shape::Flag, None),
-    // A new group uses no memory that a limit could be below.
-    harmless("checkBeforeUpdate", &Shape::Flag, None),
+    carried("checkBeforeUpdate", &Shape::Flag),
 ];
 
 const CPU: &[Field] = &[
@@ -102,11 +136,3 @@ const CPU: &[Field] = &[
     carried("mems", &Shape::Text),
     carried("idle", &Shape::I64),
 ];
-
-/// Whether a list of huge page limits has limits of 0 alone.
-fn sets_no_huge_pages(value: &Value) -> bool {
-    match value {
-        Value::Array(limits) => limits.iter().all(|limit| limit.get("limit").is_none_or(is_zero)),
-        other => is_zero(other),
-    }
-}

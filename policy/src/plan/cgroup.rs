@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DeviceRule;
+use super::{BlockIo, DeviceRule, HugepageLimit, RdmaLimit};
 
 /// `linux.cgroupsPath` and `linux.resources`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,8 @@ pub struct Resources {
     pub memory_swappiness: Option<u64>,
     /// cgroup v1 only.
     pub disable_oom_killer: Option<bool>,
+    /// Whether an update to a limit below use is refused without an attempt to free memory (cgroup v2; v1 has one way).
+    pub memory_check_before_update: Option<bool>,
     /// 2-262144 (cgroup v1's scale).
     pub cpu_shares: Option<u64>,
     /// Microseconds in each period; -1 is no limit.
@@ -65,4 +67,16 @@ pub struct Resources {
     pub cpuset_mems: Option<String>,
     /// Processes; -1 is no limit, 0 is a limit (no fork).
     pub pids_limit: Option<i64>,
+    /// Weights and rates of block devices.
+    pub block_io: BlockIo,
+    /// Limits of huge pages, one for each size, in order.
+    pub hugepage_limits: Vec<HugepageLimit>,
+    /// The class of the container's packets (cgroup v1 only).
+    pub network_class_id: Option<u32>,
+    /// Interfaces of the host with the priority of the container's packets (cgroup v1 only).
+    pub network_priorities: Vec<(String, u32)>,
+    /// Limits of RDMA devices, by device.
+    pub rdma: Vec<RdmaLimit>,
+    /// Files of cgroup v2 (checked: limits, no control of the group itself) with what is written to them, by file.
+    pub unified: Vec<(String, String)>,
 }

@@ -17,7 +17,7 @@ pub(super) fn cgroup(linux: Option<&Linux>) -> Result<Cgroup, Refusal> {
             None => None,
         },
         resources: match linux.resources() {
-            Some(resources) => resources::resources(resources)?,
+            Some(resources) => resources::of_new(resources)?,
             None => Default::default(),
         },
     })

@@ -1,11 +1,11 @@
 //! Reading the documents that an engine writes.
 
-use oci_spec::runtime::{Process, Spec};
+use oci_spec::runtime::{LinuxResources, Process, Spec};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Refusal;
-use crate::fields::{self, Field, Report, common};
+use crate::fields::{self, Field, Report, common, linux};
 
 /// The largest document that is read, in bytes: far above any engine's, and small enough to hold several times.
 pub const MAX_BYTES: usize = 16 << 20;
@@ -32,6 +32,17 @@ pub struct LoadedProcess {
     pub ignored: Vec<String>,
 }
 
+/// The limits of an update that were accepted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoadedResources {
+    /// The limits.
+    pub resources: LinuxResources,
+    /// As in [`Loaded`].
+    pub unknown: Vec<String>,
+    /// As in [`Loaded`].
+    pub ignored: Vec<String>,
+}
+
 /// Reads a `config.json`.
 ///
 /// # Errors
@@ -49,6 +60,15 @@ pub fn load(bytes: &[u8]) -> Result<Loaded, Refusal> {
 pub fn load_process(bytes: &[u8]) -> Result<LoadedProcess, Refusal> {
     let (process, report) = read(bytes, "process", common::PROCESS, "process")?;
     Ok(LoadedProcess { process, unknown: report.unknown, ignored: report.ignored })
+}
+
+/// Reads the limits of an update, as JSON.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_resources(bytes: &[u8]) -> Result<LoadedResources, Refusal> {
+    let (resources, report) = read(bytes, "resources", linux::RESOURCES, "linux.resources")?;
+    Ok(LoadedResources { resources, unknown: report.unknown, ignored: report.ignored })
 }
 
 fn read<T: DeserializeOwned>(
@@ -72,8 +92,12 @@ fn read<T: DeserializeOwned>(
 /// Makes explicit what the specification allows to leave out and the `oci-spec` crate does not, and the reverse: a user
 /// that is left out is 0:0, an empty list of CPUs is none, and `pids` without a limit is none (not a limit of 0).
 fn complete(document: &mut Value) {
+    let without_limit = |name: &str, value: &Value| name == "pids" && value.get("limit").is_none();
     if let Some(Value::Object(resources)) = document.pointer_mut("/linux/resources") {
-        resources.retain(|name, value| name != "pids" || value.get("limit").is_some());
+        resources.retain(|name, value| !without_limit(name, value));
+    }
+    if let Value::Object(resources) = &mut *document {
+        resources.retain(|name, value| !without_limit(name, value));
     }
     let process = match document.get("process") {
         Some(_) => document.get_mut("process"),

@@ -1,9 +1,9 @@
 //! The OCI runtime spec: read, judged, and made into a plan.
 //!
-//! * [`load`] reads a `config.json`, [`load_process`] the process of an exec request; both go through the table of
-//!   [`crate::fields`].
-//! * [`plan()`] makes a [`Plan`] of a spec, [`plan_process`] a [`plan::Process`] of an exec's process. Each idea of the
-//!   spec has a module of its own here.
+//! * [`load`] reads a `config.json`, [`load_process`] the process of an exec request, [`load_resources`] the limits of an
+//!   update; all go through the table of [`crate::fields`].
+//! * [`plan()`] makes a [`Plan`] of a spec, [`plan_process`] a [`plan::Process`] of an exec's process, and
+//!   [`plan_update`] what an update changes. Each idea of the spec has a module of its own here.
 //! * [`check_ids`] holds the ids in a plan against the id map of the container once that is known.
 //!
 //! Nothing is filled in from the defaults of the `oci-spec` crate: what the document does not say stays unsaid.
@@ -12,6 +12,7 @@
 
 mod capabilities;
 mod cgroup;
+mod controllers;
 pub(crate) mod cpu_list;
 mod device_rules;
 mod devices;
@@ -33,7 +34,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-pub use load::{Loaded, LoadedProcess, MAX_BYTES, load, load_process};
+pub use load::{Loaded, LoadedProcess, LoadedResources, MAX_BYTES, load, load_process, load_resources};
 pub use mount_options::mount_option_names;
 pub use process::{Exec, plan_process};
 
@@ -95,6 +96,14 @@ pub fn plan(spec: &Spec, request: &Request<'_>) -> Result<Plan, Refusal> {
         None => {}
     }
     Ok(plan)
+}
+
+/// What an update changes: the limits that are given.
+///
+/// # Errors
+/// A refusal that names the first limit that no kernel would take.
+pub fn plan_update(resources: &oci_spec::runtime::LinuxResources) -> Result<plan::Resources, Refusal> {
+    resources::resources(resources)
 }
 
 /// Holds every container id in a plan against the map. [`plan()`] does it for the map that the spec brings and, where no

@@ -1,4 +1,5 @@
-//! `linux.resources`: memory, cpu and pids limits, held against what the kernel's controllers take.
+//! `linux.resources`: memory, cpu and pids limits, held against what the kernel's controllers take. Those of the other
+//! controllers are [`super::controllers`]'.
 //!
 //! A limit of 0 is one that is not set, as engines write it; only `pids.limit` of 0 is a limit (runtime-spec 1.3).
 
@@ -6,14 +7,26 @@ use std::ops::RangeInclusive;
 
 use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxResources};
 
-use super::{cpu_list, device_rules};
+use super::{controllers, cpu_list, device_rules};
 use crate::Refusal;
 use crate::plan::Resources;
 
-/// The limits of a cgroup.
+/// The limits of a new cgroup.
 ///
 /// # Errors
 /// A refusal that names the first limit that no kernel would take.
+pub(super) fn of_new(spec: &LinuxResources) -> Result<Resources, Refusal> {
+    let plan = resources(spec)?;
+    match (plan.memory_swap, plan.memory_limit) {
+        (Some(1..), None | Some(..1)) => refuse("memory.swap", "needs a memory limit beside it"),
+        _ => Ok(plan),
+    }
+}
+
+/// The limits of a new cgroup, or what is changed in one that has some.
+///
+/// # Errors
+/// As [`of_new`], save where a limit goes with one that the cgroup may have already.
 pub(super) fn resources(resources: &LinuxResources) -> Result<Resources, Refusal> {
     let mut plan = Resources {
         devices: device_rules::rules(resources.devices().as_deref().unwrap_or_default())?,
@@ -26,6 +39,19 @@ pub(super) fn resources(resources: &LinuxResources) -> Result<Resources, Refusal
     if let Some(cpu) = resources.cpu() {
         self::cpu(cpu, &mut plan)?;
     }
+    if let Some(block_io) = resources.block_io() {
+        plan.block_io = controllers::block_io(block_io)?;
+    }
+    plan.hugepage_limits = controllers::hugepages(resources.hugepage_limits().as_deref().unwrap_or_default())?;
+    if let Some(network) = resources.network() {
+        controllers::network(network, &mut plan)?;
+    }
+    if let Some(rdma) = resources.rdma() {
+        plan.rdma = controllers::rdma(rdma)?;
+    }
+    if let Some(unified) = resources.unified() {
+        plan.unified = controllers::unified(unified)?;
+    }
     Ok(plan)
 }
 
@@ -33,15 +59,11 @@ fn memory(memory: &LinuxMemory, plan: &mut Resources) -> Result<(), Refusal> {
     plan.memory_limit = set(limit("memory.limit", memory.limit())?);
     plan.memory_reservation = set(limit("memory.reservation", memory.reservation())?);
     plan.memory_swap = set(limit("memory.swap", memory.swap())?);
-    if let Some(swap @ 1..) = plan.memory_swap {
-        match plan.memory_limit {
-            Some(memory @ 1..) if swap < memory => {
-                let reason = format!("{swap} is memory and swap together, and less than the memory limit {memory}");
-                return refuse("memory.swap", reason);
-            }
-            Some(1..) => {}
-            _ => return refuse("memory.swap", "needs a memory limit beside it"),
-        }
+    if let (Some(swap @ 1..), Some(memory @ 1..)) = (plan.memory_swap, plan.memory_limit)
+        && swap < memory
+    {
+        let reason = format!("{swap} is memory and swap together, and less than the memory limit {memory}");
+        return refuse("memory.swap", reason);
     }
     plan.memory_swappiness = match memory.swappiness() {
         // dockerd writes the -1 of "not set" as an unsigned number.
@@ -49,6 +71,7 @@ fn memory(memory: &LinuxMemory, plan: &mut Resources) -> Result<(), Refusal> {
         Some(swappiness) => within("memory.swappiness", swappiness, 0..=100)?,
     };
     plan.disable_oom_killer = memory.disable_oom_killer();
+    plan.memory_check_before_update = memory.check_before_update();
     Ok(())
 }
 
@@ -120,13 +143,16 @@ mod tests {
 
     fn plan(json: &str) -> Result<Resources, String> {
         let spec = serde_json::from_str(json).expect("resources");
-        resources(&spec).map_err(|refusal| refusal.to_string())
+        of_new(&spec).map_err(|refusal| refusal.to_string())
     }
 
     #[test]
     fn limits_are_carried_and_zeroes_are_none() {
         let all = r#"{
-            "memory": {"limit": 1048576, "reservation": -1, "swap": 2097152, "swappiness": 0, "disableOOMKiller": false},
+            "memory": {
+                "limit": 1048576, "reservation": -1, "swap": 2097152, "swappiness": 0, "disableOOMKiller": false,
+                "checkBeforeUpdate": true
+            },
             "cpu": {"shares": 2, "quota": 50000, "period": 100000, "burst": 1000, "idle": 0, "cpus": "0-1", "mems": "0"},
             "pids": {"limit": 0}
         }"#;
@@ -136,6 +162,7 @@ mod tests {
             memory_swap: Some(2_097_152),
             memory_swappiness: Some(0),
             disable_oom_killer: Some(false),
+            memory_check_before_update: Some(true),
             cpu_shares: Some(2),
             cpu_quota: Some(50_000),
             cpu_period: Some(100_000),
@@ -152,6 +179,14 @@ mod tests {
             "cpu": {"shares": 0, "quota": 0, "period": 0, "burst": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": "", "mems": ""}
         }"#;
         assert_eq!(plan(zeroes), Ok(Resources::default()));
+    }
+
+    #[test]
+    fn an_update_may_leave_out_what_the_group_has() {
+        let update = |json| resources(&serde_json::from_str(json).expect("resources")).map_err(|it| it.to_string());
+        let swap = Resources { memory_swap: Some(5), ..Resources::default() };
+        assert_eq!(update(r#"{"memory": {"swap": 5}}"#), Ok(swap));
+        assert!(update(r#"{"memory": {"limit": 9, "swap": 5}}"#).is_err());
     }
 
     #[test]

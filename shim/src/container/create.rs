@@ -14,7 +14,7 @@ use policy::plan::{self, Plan, RootMount};
 use policy::spec;
 use userns::lease::ProcessId;
 
-use super::cgroup::{self, Cgroup, Kind, Layout};
+use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
@@ -118,6 +118,7 @@ pub(super) async fn create(
         waiting: Mutex::new(Some(waiting)),
         unwatched: Mutex::new(Some(unwatched)),
         execs: Mutex::default(),
+        updating: tokio::sync::Mutex::default(),
         deleted: tokio::sync::Mutex::default(),
     };
     Ok((Arc::new(container), created))
@@ -152,6 +153,7 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     draft.written = true;
     let cgroup = Cgroup::create(&layout, &plan.cgroup, &default_path).map_err(of_cgroup)?;
     let cgroup = draft.cgroup.insert(cgroup).clone();
+    cgroup.delegate(id_map).map_err(of_cgroup)?;
     failpoint::hit("create-grouped", &request.id);
     State::made(&request.id, namespace, cgroup.paths()).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
@@ -179,7 +181,8 @@ async fn build(
     let stdio = init.streams.open(grounds.stdio_owner(&order.plan.process)).await?;
     let mut namespaces = order.joined.fds;
     namespaces.push(order.lease);
-    let (mut groups, fds) = launch_fds(&grounds.cgroup, stdio, namespaces)?;
+    let entry = grounds.cgroup.entry().map_err(of_cgroup)?;
+    let (mut groups, fds) = launch_fds(entry, stdio, namespaces);
     groups.hierarchies = order.hierarchies;
     let order = BuildOrder {
         id: request.id.clone(),
@@ -247,15 +250,11 @@ fn record(draft: &mut Draft, pid: u32, namespace: &str) -> Result<(), Error> {
 }
 
 /// The descriptors of an order, and how its cgroups are told.
-pub(super) fn launch_fds(
-    cgroup: &Cgroup,
-    stdio: Vec<OwnedFd>,
-    namespaces: Vec<OwnedFd>,
-) -> Result<(Groups, OrderFds), Error> {
-    let entry = cgroup.entry().map_err(of_cgroup)?;
-    let told = Groups { tasks: entry.tasks.len(), directory: entry.directory.is_some(), hierarchies: Vec::new() };
-    let groups = entry.tasks.into_iter().chain(entry.directory).collect();
-    Ok((told, OrderFds { stdio, groups, namespaces }))
+pub(super) fn launch_fds(entry: Entry, stdio: Vec<OwnedFd>, namespaces: Vec<OwnedFd>) -> (Groups, OrderFds) {
+    let Entry { tasks, directory, own } = entry;
+    let (directory_follows, leaf) = (directory.is_some(), own.is_some());
+    let told = Groups { tasks: tasks.len(), directory: directory_follows, leaf, hierarchies: Vec::new() };
+    (told, OrderFds { stdio, groups: tasks.into_iter().chain(directory).chain(own).collect(), namespaces })
 }
 
 /// The hierarchies as `/proc/self/cgroup` names them; none where cgroup v2 is all there is.

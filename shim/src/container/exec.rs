@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex};
 use policy::plan;
 use policy::spec::{self, load_process, plan_process};
 
+use super::cgroup::Entry;
 use super::create::{compile, launch_fds};
 use super::error::Error;
 use super::event::Event;
+use super::grounds::of_cgroup;
 use super::process::{Phase, Process};
 use super::stdio::{self, Streams};
 use super::{Container, exit, lock};
@@ -87,7 +89,7 @@ impl Container {
     }
 
     /// Refuses what needs a living container.
-    fn running(&self, what: &str) -> Result<(), Error> {
+    pub(super) fn running(&self, what: &str) -> Result<(), Error> {
         match self.init.phase() {
             Phase::Stopped(_) => {
                 Err(Error::FailedPrecondition(format!("cannot {what} container {}: it is stopped", self.id)))
@@ -114,7 +116,9 @@ impl Container {
         let stdio = process.streams.open(self.grounds.stdio_owner(&exec.plan)).await?;
         let init = crate::sys::signal::open(self.init.pid())
             .map_err(|_| Error::FailedPrecondition(format!("container {} init process is not running", self.id)))?;
-        let (groups, fds) = launch_fds(&self.grounds.cgroup, stdio, vec![init])?;
+        let entry = self.grounds.cgroup.entry_beside(self.init.pid()).map_err(of_cgroup)?;
+        // The container's own group is of use to its init alone.
+        let (groups, fds) = launch_fds(Entry { own: None, ..entry }, stdio, vec![init]);
         let order = ExecOrder {
             id: self.id.clone(),
             process: exec.plan.clone(),

@@ -4,6 +4,7 @@
 //! * [`Container`]: one container, with its [`process::Process`]es.
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`exec`]: further processes.
+//! * [`update`]: other limits.
 //! * [`stdio`], [`logging`]: where input and output go.
 //! * [`state`]: what is written down for the time after the shim, and how it is cleaned up then.
 //!
@@ -25,6 +26,7 @@ pub(crate) mod pod;
 pub(crate) mod process;
 pub(crate) mod state;
 pub(crate) mod stdio;
+mod update;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -59,6 +61,8 @@ pub(crate) struct Container {
     waiting: Mutex<Option<Waiting>>,
     unwatched: Mutex<Option<OwnedFd>>,
     execs: Mutex<HashMap<String, Arc<Exec>>>,
+    /// Held by the one Update that works.
+    updating: tokio::sync::Mutex<()>,
     /// Held by the one Delete that works; true once nothing is left.
     deleted: tokio::sync::Mutex<bool>,
 }

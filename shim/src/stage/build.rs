@@ -5,7 +5,8 @@
 //! take a copy: every mount of the copy is locked by the kernel (mount_namespaces(7), "Restrictions on mount
 //! namespaces").
 //!
-//! Init is cloned early and joins its cgroups and makes its namespaces while this stage assembles mounts.
+//! Init is cloned early and joins its cgroups and makes its namespaces while this stage assembles mounts. What comes before
+//! that where it lives in a leaf of the container's cgroup is [`super::leaf`]'s.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -24,7 +25,7 @@ use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Report};
 use super::mounts::Builder;
 use super::namespaces::{self, Peer};
-use super::{dev, process};
+use super::{dev, leaf, process};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
@@ -36,8 +37,10 @@ pub(super) struct Fds {
     pub(super) init: Channel,
     /// `tasks` files that init writes itself to.
     pub(super) tasks: Vec<OwnedFd>,
-    /// The cgroup v2 directory.
+    /// The cgroup v2 directory that init is cloned into.
     pub(super) directory: Option<OwnedFd>,
+    /// The container's own, where that is a leaf of it.
+    pub(super) own: Option<OwnedFd>,
     /// The namespaces that are joined.
     pub(super) joined: Vec<(NamespaceKind, OwnedFd)>,
     /// The lease of the container's ids, only to be held.
@@ -61,14 +64,17 @@ pub(super) enum Sync {
 pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     let received = control.receive_order::<BuildOrder>().map_err(Failure::at("receive", "the order"))?;
     let Some((order, fds)) = received else { return Ok(()) };
-    let fds = Fds::sort(&order, fds)?;
+    let mut fds = Fds::sort(&order, fds)?;
     rustix::process::umask(Mode::empty());
     rustix::process::chdir("/").map_err(Failure::at("change to", "/"))?;
     own_mount_namespace()?;
     failpoint::hit("stage-build-namespaces", &order.id);
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at("open", "/proc"))?;
-    let (peer, init) = clone_init(control, &order, fds)?;
+    let (peer, init) = match fds.own.take() {
+        Some(own) => clone_init_into_leaf(control, &order, fds, own, proc.as_fd())?,
+        None => clone_init(control, &order, fds, matches!(order.joins.user, UserNamespace::New))?,
+    };
     match init {
         Some(fds) => init::run(Init { order: &order, fds, stage: peer.sync, proc }),
         None => assemble(control, &order, &peer, &proc),
@@ -86,30 +92,30 @@ fn own_mount_namespace() -> Result<(), Failure> {
 
 /// Clones init. In the stage, returns how to talk to it; in init, its descriptors besides.
 ///
-/// A user namespace of its own is made by the clone itself. One that is joined is entered by a helper in between: this
-/// stage could not leave it again, and has the host's mounts to make.
-fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds) -> Result<(Peer, Option<Fds>), Failure> {
+/// A user namespace of its own is made by the clone itself (`new_user`). One that is joined is entered by a helper in
+/// between: this stage could not leave it again, and has the host's mounts to make.
+fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds, new_user: bool) -> Result<(Peer, Option<Fds>), Failure> {
     let (ours, theirs) = Channel::pair().map_err(Failure::at("make", "a socket pair"))?;
-    let new = namespaces::clone_flags(order);
+    let new = namespaces::clone_flags(order, new_user);
     let group = fds.directory.as_ref().map(AsFd::as_fd);
-    match order.joins.user {
-        UserNamespace::New => {
+    match new_user {
+        true => {
             namespaces::join_host_owned(order, &fds.joined)?;
             match clone3(new | SIBLING, group).map_err(Failure::at("clone", "the container's init"))? {
-                Cloned::Child => Ok((Peer { pid: 0, sync: theirs }, Some(fds))),
+                Cloned::Child => Ok((Peer { pid: 0, sync: theirs, own: None }, Some(fds))),
                 Cloned::Parent { pid, pidfd } => {
                     failpoint::hit("stage-build-cloned", &order.id);
                     tell(control, &Report::Cloned, &[pidfd.as_fd()])?;
                     drop(fds);
-                    Ok((Peer { pid, sync: ours }, None))
+                    Ok((Peer { pid, sync: ours, own: None }, None))
                 }
             }
         }
-        UserNamespace::Lease(_) => match clone3(SIBLING, group).map_err(Failure::at("clone", "a helper"))? {
+        false => match clone3(SIBLING, group).map_err(Failure::at("clone", "a helper"))? {
             Cloned::Child => {
                 namespaces::join_before_user(order, &fds.joined)?;
                 match clone3(new | SIBLING, None).map_err(Failure::at("clone", "the container's init"))? {
-                    Cloned::Child => Ok((Peer { pid: 0, sync: theirs }, Some(fds))),
+                    Cloned::Child => Ok((Peer { pid: 0, sync: theirs, own: None }, Some(fds))),
                     Cloned::Parent { pid, pidfd } => {
                         tell(control, &Report::Cloned, &[pidfd.as_fd()])?;
                         let _gone = theirs.send(&Sync::Pid(pid), &[]);
@@ -121,7 +127,7 @@ fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds) -> Result<(Peer, 
                 tell(control, &Report::Helper, &[helper.as_fd()])?;
                 drop((fds, theirs));
                 match expect(&ours)? {
-                    Sync::Pid(pid) => Ok((Peer { pid, sync: ours }, None)),
+                    Sync::Pid(pid) => Ok((Peer { pid, sync: ours, own: None }, None)),
                     other => Err(Failure::line(format!("the helper is out of step: {other:?}"))),
                 }
             }
@@ -129,12 +135,32 @@ fn clone_init(control: &Channel, order: &BuildOrder, fds: Fds) -> Result<(Peer, 
     }
 }
 
+/// Clones init into a leaf of the container's own group.
+fn clone_init_into_leaf(
+    control: &Channel,
+    order: &BuildOrder,
+    mut fds: Fds,
+    own: OwnedFd,
+    proc: BorrowedFd<'_>,
+) -> Result<(Peer, Option<Fds>), Failure> {
+    if !order.joins.joined.contains(&NamespaceKind::Cgroup) {
+        let made = leaf::make_namespaces(order, &fds, own.as_fd(), proc)?;
+        fds.joined.extend(made);
+    }
+    if let Some(directory) = &fds.directory {
+        leaf::hand_down(own.as_fd(), directory.as_fd());
+    }
+    failpoint::hit("stage-build-leaf", &order.id);
+    let (peer, init) = clone_init(control, order, fds, false)?;
+    // Init has no use for it.
+    let own = init.is_none().then_some(own);
+    Ok((Peer { own, ..peer }, init))
+}
+
 /// The stage's part after the clone.
 fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) -> Result<(), Failure> {
-    if matches!(order.joins.user, UserNamespace::New) {
-        for map in ["uid_map", "gid_map"] {
-            namespaces::write_below(proc.as_fd(), &format!("{}/{map}", init.pid), &order.id_map.line())?;
-        }
+    if matches!(order.joins.user, UserNamespace::New) && !order.groups.leaf {
+        namespaces::write_maps(order, proc.as_fd(), init.pid)?;
     }
     init.say(&Sync::Mapped, &[])?;
     let user = namespaces::open_of(proc.as_fd(), init.pid, NamespaceKind::User)?;
@@ -154,6 +180,9 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
     init.expect(&Sync::Settled)?;
+    if let Some(own) = &init.own {
+        leaf::limit_to_one(order, own.as_fd())?;
+    }
     enter_namespaces_of(init, proc.as_fd())?;
     let builder = Builder::new(order, &tree, &scratch, user.as_fd(), proc.as_fd(), init.pid);
     builder.mounts()?;
@@ -268,6 +297,7 @@ impl Fds {
         let init = take(1);
         let tasks = take(order.groups.tasks);
         let directory = take(usize::from(order.groups.directory));
+        let own = take(usize::from(order.groups.leaf));
         let joined = take(order.joins.joined.len());
         match (init.into_iter().next(), fds.next()) {
             (Some(init), Some(lease)) => Ok(Self {
@@ -276,6 +306,7 @@ impl Fds {
                 init: Channel::from(init),
                 tasks,
                 directory: directory.into_iter().next(),
+                own: own.into_iter().next(),
                 joined: order.joins.joined.iter().copied().zip(joined).collect(),
             }),
             _ => Err(Failure::line("receive the order: its descriptors are not complete")),

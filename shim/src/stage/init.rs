@@ -36,8 +36,8 @@ pub(super) struct Init<'a> {
 pub(super) fn run(init: Init<'_>) -> Result<(), Failure> {
     let Init { order, fds, stage, proc } = init;
     // The lease is held until the user's program runs; nothing else that leads to the host's files is kept.
-    let Fds { stdio, init: control, tasks, directory, joined, lease: _lease } = fds;
-    drop((directory, joined));
+    let Fds { stdio, init: control, tasks, directory, own, joined, lease: _lease } = fds;
+    drop((directory, own, joined));
     if let Err(failure) = live(order, stdio, &control, tasks, &stage, proc) {
         // The same line goes to nobody else: the build stage sees its socket end and keeps quiet.
         let _gone = control.send(&Report::Failed(failure), &[]);

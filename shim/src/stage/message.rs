@@ -56,14 +56,16 @@ pub(crate) struct ExecOrder {
     pub(crate) groups: Groups,
 }
 
-/// How many descriptors an order carries for cgroups: one for each `tasks` file to write, and one for the directory
-/// that clone3(2) takes (`CLONE_INTO_CGROUP`).
+/// How many descriptors an order carries for cgroups: one for each `tasks` file to write, one for the directory that
+/// clone3(2) takes (`CLONE_INTO_CGROUP`), and one for the container's own group where that directory is a leaf below.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Groups {
     /// `tasks` files of cgroup v1 hierarchies.
     pub(crate) tasks: usize,
     /// Whether a cgroup v2 directory follows.
     pub(crate) directory: bool,
+    /// Whether that is a leaf, and the container's own group follows.
+    pub(crate) leaf: bool,
     /// The hierarchies that a cgroup mount inside shows, as `/proc/self/cgroup` names their controllers (`cpu,cpuacct`,
     /// `name=systemd`, and an empty one for the unified hierarchy of a hybrid host). Empty: cgroup2 alone.
     pub(crate) hierarchies: Vec<String>,

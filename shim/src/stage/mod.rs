@@ -4,7 +4,7 @@
 //! ([`launch`]), and everything else travels over that socket ([`message`], [`channel`]). There are two stages, and the
 //! process that the first one leaves behind:
 //! * `build` ([`build`]): host root. Makes namespaces, id maps and the mount tree, pivots into it, and exits.
-//! * init ([`init`]): cloned by `build`, pid 1 of the container. Takes the locked copy of the mount tree, waits for
+//! * init ([`init`]): cloned by `build` (into a leaf of its cgroup: [`leaf`]), pid 1 of the container. Takes the locked copy of the mount tree, waits for
 //!   Start, executes the user's program.
 //! * `exec` ([`exec`]): joins a running container and executes one more program there.
 //!
@@ -22,6 +22,7 @@ mod exec;
 mod filter;
 mod init;
 pub(crate) mod launch;
+mod leaf;
 pub(crate) mod message;
 mod mounts;
 mod namespaces;

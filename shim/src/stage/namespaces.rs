@@ -4,7 +4,6 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use policy::idmap::IdMap;
-use policy::namespaces::UserNamespace;
 use policy::plan::NamespaceKind;
 use rustix::fs::{Mode, OFlags, Uid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
@@ -18,6 +17,8 @@ pub(super) struct Peer {
     pub(super) pid: i32,
     /// The socket.
     pub(super) sync: Channel,
+    /// The container's own cgroup, where init lives in a leaf of it.
+    pub(super) own: Option<OwnedFd>,
 }
 
 /// unshare(2) for a process with one thread.
@@ -25,14 +26,11 @@ pub(super) fn unshare(flags: UnshareFlags) -> rustix::io::Result<()> {
     crate::sys::unshare(flags)
 }
 
-/// The namespaces that clone(2) makes. The mount namespace is not among them (it is init's copy of the finished tree),
-/// nor are those that must be made after something else: the cgroup namespace (its root is the group that its maker is
-/// in) and the time namespace (unshare(2) only).
-pub(super) fn clone_flags(order: &BuildOrder) -> u64 {
-    let user = match order.joins.user {
-        UserNamespace::New => libc::CLONE_NEWUSER,
-        UserNamespace::Lease(_) => 0,
-    };
+/// The namespaces that clone(2) makes; of the user namespace the caller says whether it does. The mount namespace is not
+/// among them (it is init's copy of the finished tree), nor are those that must be made after something else: the cgroup
+/// namespace (its root is the group that its maker is in) and the time namespace (unshare(2) only).
+pub(super) fn clone_flags(order: &BuildOrder, new_user: bool) -> u64 {
+    let user = if new_user { libc::CLONE_NEWUSER } else { 0 };
     let flags = [
         (NamespaceKind::Pid, libc::CLONE_NEWPID),
         (NamespaceKind::Ipc, libc::CLONE_NEWIPC),
@@ -57,13 +55,25 @@ pub(super) fn join_host_owned(order: &BuildOrder, joined: &[(NamespaceKind, Owne
 /// pid namespace is the children's.
 pub(super) fn join_before_user(order: &BuildOrder, joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), Failure> {
     join_host_owned(order, joined)?;
-    let of = |wanted: bool| joined.iter().filter(move |(kind, _)| (*kind == NamespaceKind::User) == wanted);
-    for (kind, fd) in of(true) {
-        join(*kind, fd.as_fd())?;
-    }
-    of(false)
+    join_user(joined)?;
+    joined
+        .iter()
+        .filter(|(kind, _)| *kind != NamespaceKind::User)
         .filter(|(kind, _)| !(order.joins.network_is_host_owned && *kind == NamespaceKind::Network))
         .try_for_each(|(kind, fd)| join(*kind, fd.as_fd()))
+}
+
+/// Joins the user namespace among them, if there is one.
+pub(super) fn join_user(joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), Failure> {
+    let users = joined.iter().filter(|(kind, _)| *kind == NamespaceKind::User);
+    users.into_iter().try_for_each(|(kind, fd)| join(*kind, fd.as_fd()))
+}
+
+/// Writes the id maps of a process's new user namespace.
+pub(super) fn write_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+    ["uid_map", "gid_map"]
+        .into_iter()
+        .try_for_each(|map| write_below(proc, &format!("{pid}/{map}"), &order.id_map.line()))
 }
 
 /// setns(2) of one namespace.
@@ -81,7 +91,8 @@ pub(super) fn join_groups(tasks: Vec<OwnedFd>) -> Result<(), Failure> {
 
 /// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out.
 pub(super) fn settle(order: &BuildOrder) -> Result<(), Failure> {
-    if !order.joins.joined.contains(&NamespaceKind::Cgroup) {
+    // In a leaf it was made before.
+    if !order.joins.joined.contains(&NamespaceKind::Cgroup) && !order.groups.leaf {
         unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))?;
     }
     if order.joins.joined.contains(&NamespaceKind::Time) || !host_has(NamespaceKind::Time) {

@@ -192,8 +192,11 @@ impl Task for TaskService {
         Err(unimplemented("Checkpoint"))
     }
 
-    async fn update(&self, _: &TtrpcContext, _: api::UpdateTaskRequest) -> Answer<api::Empty> {
-        Err(unimplemented("Update"))
+    async fn update(&self, _: &TtrpcContext, request: api::UpdateTaskRequest) -> Answer<api::Empty> {
+        let container = self.pod.get(&request.id).map_err(other)?;
+        let resources = update_resources(&request).map_err(other)?;
+        to_its_end(Asked::Other, async move { container.update(&resources).await }).await?;
+        Ok(api::Empty::new())
     }
 
     async fn stats(&self, _: &TtrpcContext, _: api::StatsRequest) -> Answer<api::StatsResponse> {
@@ -222,6 +225,21 @@ fn create_request(request: api::CreateTaskRequest) -> Result<create::Request, Er
         },
         options,
     })
+}
+
+/// The limits of an Update, which are all that it can ask for.
+fn update_resources(request: &api::UpdateTaskRequest) -> Result<Vec<u8>, Error> {
+    if !request.annotations.is_empty() {
+        let count = request.annotations.len();
+        log::info!(container = request.id.as_str(); "annotations of an update are not looked at: {count}");
+    }
+    let resources = request.resources.as_ref().filter(|any| !any.value.is_empty() || !any.type_url.is_empty());
+    let resources = resources.ok_or_else(|| Error::InvalidArgument("resources: is missing".to_owned()))?;
+    // types.containerd.io/opencontainers/runtime-spec/1/LinuxResources
+    if resources.type_url.rsplit('/').next() != Some("LinuxResources") {
+        return Err(Error::InvalidArgument(format!("resources: {:?} is not LinuxResources", resources.type_url)));
+    }
+    Ok(resources.value.clone())
 }
 
 fn root_mount(mount: Mount) -> RootMount {
@@ -284,6 +302,21 @@ mod tests {
         assert!(create_request(request.clone()).is_ok());
         request.set_options(Any { type_url: "nobody.knows.Me".into(), ..Default::default() });
         assert!(matches!(create_request(request), Err(Error::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn an_update_is_of_linux_resources() {
+        let update = |type_url: &str| {
+            let mut request = api::UpdateTaskRequest::new();
+            request.set_resources(Any { type_url: type_url.into(), value: b"{}".to_vec(), ..Default::default() });
+            update_resources(&request).map_err(|error| error.to_string())
+        };
+        let known = "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources";
+        assert_eq!(update(known), Ok(b"{}".to_vec()));
+        let other = known.replace("Linux", "Windows");
+        assert_eq!(update(&other), Err(format!("resources: {other:?} is not LinuxResources")));
+        let nothing = update_resources(&api::UpdateTaskRequest::new()).unwrap_err();
+        assert!(matches!(nothing, Error::InvalidArgument(text) if text == "resources: is missing"));
     }
 
     #[test]

@@ -2,11 +2,16 @@
 //!
 //! The functions of this module are pure: what the spec says becomes a list of [`Setting`]s, in the order in which they
 //! are written to a *new* group (whose limits are all open), in the files and units of v1 or of v2. As in runc a zero
-//! means "not set", save where zero is a value of its own (swappiness, idle, burst). What a version of cgroups does not
-//! have is refused by the field's name.
+//! means "not set", save where zero is a value of its own (swappiness, idle, burst, pids). What a version of cgroups does not
+//! have is refused by the field's name. The controllers with a limit for each device, size or adapter are in
+//! [`super::controllers`].
+
+use std::borrow::Cow;
 
 use policy::Refusal;
 use policy::plan::Resources;
+
+use super::controllers;
 
 /// v1's or v2's files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,40 +24,67 @@ pub(super) enum Version {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Setting {
     /// The field of the spec, for messages.
-    pub(super) field: &'static str,
+    pub(super) field: Cow<'static, str>,
     /// Its value as the spec has it.
     pub(super) value: String,
     /// The file in the group.
-    pub(super) file: &'static str,
+    pub(super) file: Cow<'static, str>,
     /// What is written.
     pub(super) content: String,
+    /// What does the same where the kernel lacks the file: another file, and what is written to that.
+    pub(super) instead: Option<(&'static str, String)>,
     /// Whether the kernel does the same without the file or its controller: the value is "no limit".
     pub(super) optional: bool,
 }
 
 impl Setting {
-    fn new(field: &'static str, value: impl ToString, file: &'static str, content: impl ToString) -> Self {
-        Self { field, value: value.to_string(), file, content: content.to_string(), optional: false }
+    pub(super) fn new(
+        field: impl Into<Cow<'static, str>>,
+        value: impl ToString,
+        file: impl Into<Cow<'static, str>>,
+        content: impl ToString,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            value: value.to_string(),
+            file: file.into(),
+            content: content.to_string(),
+            instead: None,
+            optional: false,
+        }
     }
 
-    fn optional_if(self, optional: bool) -> Self {
+    pub(super) fn or(self, file: &'static str, content: impl ToString) -> Self {
+        Self { instead: Some((file, content.to_string())), ..self }
+    }
+
+    pub(super) fn optional_if(self, optional: bool) -> Self {
         Self { optional, ..self }
     }
 }
 
 /// What one controller is told.
-type Settings = Result<Vec<Setting>, Refusal>;
+pub(super) type Settings = Result<Vec<Setting>, Refusal>;
 
 /// Works out what one controller is told.
 type Controller = fn(&Resources, Version) -> Settings;
 
-/// The controllers that have limits, by name.
-pub(super) const CONTROLLERS: [(&str, Controller); 4] =
-    [("memory", memory), ("cpu", cpu), ("cpuset", cpuset), ("pids", pids)];
+/// The controllers that have limits, by the name that they have on v2.
+pub(super) const CONTROLLERS: [(&str, Controller); 9] = [
+    ("memory", memory),
+    ("cpu", cpu),
+    ("cpuset", cpuset),
+    ("pids", pids),
+    ("io", controllers::io),
+    ("hugetlb", controllers::hugetlb),
+    ("rdma", controllers::rdma),
+    ("net_cls", controllers::net_cls),
+    ("net_prio", controllers::net_prio),
+];
 
-const LIMIT: &str = "linux.resources.memory.limit";
+pub(super) const LIMIT: &str = "linux.resources.memory.limit";
 const RESERVATION: &str = "linux.resources.memory.reservation";
-const SWAP: &str = "linux.resources.memory.swap";
+pub(super) const SWAP: &str = "linux.resources.memory.swap";
 const SWAPPINESS: &str = "linux.resources.memory.swappiness";
 const OOM_KILLER: &str = "linux.resources.memory.disableOOMKiller";
 const SHARES: &str = "linux.resources.cpu.shares";
@@ -70,7 +102,7 @@ fn refuse<T>(field: &str, value: impl std::fmt::Display, reason: &str) -> Result
     Err(Refusal::new(field, format!("{value}: {reason}")))
 }
 
-fn v1_only(field: &str, value: impl std::fmt::Display) -> Settings {
+pub(super) fn v1_only(field: &str, value: impl std::fmt::Display) -> Settings {
     refuse(field, value, "only cgroup v1 has this control, and here it is cgroup v2")
 }
 
@@ -235,12 +267,15 @@ fn cpuset(resources: &Resources, _: Version) -> Settings {
 }
 
 fn pids(resources: &Resources, _: Version) -> Settings {
-    let limit = given(PIDS, resources.pids_limit)?;
-    // Both versions write "max".
-    Ok(limit
-        .map(|limit| Setting::new(PIDS, limit, "pids.max", amount(limit, Version::V2)).optional_if(limit == -1))
-        .into_iter()
-        .collect())
+    let setting = match resources.pids_limit {
+        None => return Ok(Vec::new()),
+        Some(limit) if limit < -1 => return refuse(PIDS, limit, "is negative; -1 means no limit"),
+        // With its first process there, 1 is what lets nobody fork.
+        Some(0) => Setting::new(PIDS, 0, "pids.max", 1),
+        // Both versions write "max".
+        Some(limit) => Setting::new(PIDS, limit, "pids.max", amount(limit, Version::V2)).optional_if(limit == -1),
+    };
+    Ok(vec![setting])
 }
 
 #[cfg(test)]

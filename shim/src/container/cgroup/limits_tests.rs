@@ -71,7 +71,7 @@ fn cpu_bandwidth_in_both_versions() {
     assert_eq!(v1(Some(0), Some(0)) + &v2(None, None), "");
     assert!(line(cpu_of(Some(-2), None, Version::V2)).starts_with("linux.resources.cpu.quota: -2: "));
     let setting = cpu_of(Some(5), Some(7), Version::V2).expect("settings").remove(0);
-    assert_eq!((setting.field, setting.value.as_str()), ("linux.resources.cpu.quota", "5 (period 7)"));
+    assert_eq!((&*setting.field, setting.value.as_str()), ("linux.resources.cpu.quota", "5 (period 7)"));
 }
 
 #[test]
@@ -115,6 +115,7 @@ fn cpusets_and_pids() {
     let limit = |limit| pids(&Resources { pids_limit: Some(limit), ..Resources::default() }, Version::V1);
     assert_eq!(written(limit(10)), "pids.max=10");
     assert_eq!(written(limit(-1)), "?pids.max=max");
+    assert_eq!(written(limit(0)), "pids.max=1", "none besides the first");
     assert_eq!(line(limit(-3)), "linux.resources.pids.limit: -3: is negative; -1 means no limit");
 }
 

@@ -1,4 +1,5 @@
-//! The container's cgroup: made with its limits, joined before the first instruction of the user's, emptied, removed.
+//! The container's cgroup: made with its limits, given to the container's root, joined before the first instruction of the
+//! user's, updated, emptied, removed.
 //!
 //! Main types: [`Layout`] is what this host (or this view of it) has, [`Cgroup`] a container's group in every hierarchy,
 //! [`Entry`] the descriptors by which a process of ours gets in. v1, hybrid and v2 hosts are one code path: for each
@@ -8,31 +9,38 @@
 //! container is ever killed; a group exists with all its limits or not at all; a value that cannot be set is an error that
 //! names its field; besides the container's own groups only parents that one of us made are removed.
 
+mod apply;
+mod controllers;
+mod cpuset;
+mod delegate;
 mod devices;
+mod entry;
 mod error;
+mod journal;
 mod kill;
 mod layout;
 mod limits;
 mod place;
 mod program;
 mod tree;
+mod update;
 
 #[cfg(test)]
 mod tests;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use policy::Refusal;
 use policy::plan::Resources;
-use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
+pub(crate) use delegate::{LEAF, REPEATED};
+pub(crate) use entry::Entry;
 pub(crate) use error::Error;
 use error::{refused, step};
 pub(crate) use layout::{Hierarchy, Kind, Layout};
-use limits::{Setting, Version};
 
 use crate::sys::bpf;
 
@@ -53,16 +61,6 @@ pub(crate) struct Cgroup {
     in_user_namespace: bool,
 }
 
-/// How a process of ours gets into the group: both lists, all at once.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// `tasks` of v1 groups, for writing: a process with one thread writes `0`. (`cgroup.procs` would wait for an RCU
-    /// grace period of some ten milliseconds, which a thread that moves itself is spared: kernel commit 9a3284fad42f.)
-    pub(crate) tasks: Vec<OwnedFd>,
-    /// The directory of the v2 group, for clone3(2) with `CLONE_INTO_CGROUP`, which waits for nothing either.
-    pub(crate) directory: Option<OwnedFd>,
-}
-
 impl Cgroup {
     /// Makes the group that `plan` asks for, with its limits; `default_path` (such as `/eci/<namespace>/<id>`) is for a
     /// spec without `linux.cgroupsPath`. A group that is there already and has no process is replaced by a new one, so
@@ -78,8 +76,10 @@ impl Cgroup {
             refuse_processes(group)?;
         }
         let mut made = Self { groups: Vec::new(), in_user_namespace: layout.in_user_namespace };
-        let result = wanted.drain(..).try_for_each(|group| made.make(group, layout.is_unified()));
-        let result = result.and_then(|()| made.limit(&plan.resources)).and_then(|()| made.limit_devices(&rules));
+        let delegate = layout.is_unified() || needs_v2(&plan.resources);
+        let result = wanted.drain(..).try_for_each(|group| made.make(group, delegate));
+        let result = result.and_then(|()| made.apply(&with_room_for_init(&plan.resources, layout), None));
+        let result = result.and_then(|()| made.limit_devices(&rules));
         match result {
             Ok(()) => Ok(made),
             Err(error) => {
@@ -117,24 +117,6 @@ impl Cgroup {
     /// Its directories, absolute in this mount namespace, one in each hierarchy: for the lease's record.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.groups.iter().map(|group| group.dir.clone()).collect()
-    }
-
-    /// Opens the way in.
-    ///
-    /// # Errors
-    /// When the group is gone.
-    pub(crate) fn entry(&self) -> Result<Entry, Error> {
-        let mut entry = Entry { tasks: Vec::new(), directory: None };
-        for Group { hierarchy, dir } in &self.groups {
-            if hierarchy.is_v2() {
-                entry.directory = Some(tree::open(dir).map_err(step("open", dir))?);
-            } else {
-                let path = dir.join("tasks");
-                let tasks = openat(CWD, &path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
-                entry.tasks.push(tasks.map_err(step("open", path))?);
-            }
-        }
-        Ok(entry)
     }
 
     /// The processes of the group and of all groups below it, by pid, sorted; none when it is gone. Those that this pid
@@ -179,46 +161,15 @@ impl Cgroup {
         result
     }
 
-    fn make(&mut self, group: Group, unified: bool) -> Result<(), Error> {
+    fn make(&mut self, group: Group, delegate: bool) -> Result<(), Error> {
         tree::remove(&group.dir, Instant::now()).map_err(step("replace", &group.dir))?;
-        let made = place::make(&group.hierarchy, &group.dir, unified);
+        let made = place::make(&group.hierarchy, &group.dir, delegate && group.hierarchy.is_v2());
         match made {
             Ok(()) => self.groups.push(group),
             // The group itself may be somebody else's who was quicker.
             Err(_) => place::remove_parents(&group.hierarchy, &group.dir),
         }
         made
-    }
-
-    fn limit(&self, resources: &Resources) -> Result<(), Error> {
-        for (controller, settings) in limits::CONTROLLERS {
-            let home = self.home(controller)?;
-            let version = if home.as_ref().map_or(self.groups.iter().all(|it| it.hierarchy.is_v2()), |it| it.1) {
-                Version::V2
-            } else {
-                Version::V1
-            };
-            for setting in settings(resources, version)? {
-                match &home {
-                    Some((directory, _)) => set(directory.as_fd(), &setting, controller)?,
-                    None if setting.optional => {}
-                    None => return Err(missing(&setting, controller)),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The group in which a controller works, and whether it is v2's.
-    fn home(&self, controller: &str) -> Result<Option<(OwnedFd, bool)>, Error> {
-        let open = |group: &Group| tree::open(&group.dir).map_err(step("open", &group.dir));
-        if let Some(group) = self.groups.iter().find(|it| it.hierarchy.has_v1(controller)) {
-            return Ok(Some((open(group)?, false)));
-        }
-        let Some(group) = self.groups.iter().find(|it| it.hierarchy.is_v2()) else { return Ok(None) };
-        let directory = open(group)?;
-        let controllers = tree::read(directory.as_fd(), "cgroup.controllers").map_err(step("read", &group.dir))?;
-        Ok(controllers.split_whitespace().any(|it| it == controller).then_some((directory, true)))
     }
 
     /// In a user namespace the kernel lets nobody set device rules; those of the host hold there, and mknod(2) fails.
@@ -246,6 +197,21 @@ impl Cgroup {
     }
 }
 
+/// Whether the unified hierarchy of a hybrid host is asked for more than to hold processes.
+fn needs_v2(resources: &Resources) -> bool {
+    !(resources.hugepage_limits.is_empty() && resources.rdma.is_empty() && resources.unified.is_empty())
+}
+
+/// Where init is cloned into a leaf, whoever clones it is there as well: the stage sets a limit of one process once init
+/// is alone ([`crate::stage`]).
+fn with_room_for_init(resources: &Resources, layout: &Layout) -> Resources {
+    let mut resources = resources.clone();
+    if layout.is_unified() && matches!(resources.pids_limit, Some(0 | 1)) {
+        resources.pids_limit = Some(2);
+    }
+    resources
+}
+
 /// The group that a plan asks for, in every hierarchy.
 fn groups(layout: &Layout, plan: &policy::plan::Cgroup, default_path: &str) -> Result<Vec<Group>, Error> {
     let path = place::wanted(plan.path.as_ref(), default_path)?;
@@ -261,24 +227,6 @@ fn refuse_processes(group: &Group) -> Result<(), Error> {
     let (dir, count) = (group.dir.display(), processes.len());
     let reason = format!("the container's cgroup is not empty: {count} process(es) in {dir}");
     Err(Refusal::new("linux.cgroupsPath", reason).into())
-}
-
-fn missing(setting: &Setting, controller: &str) -> Error {
-    let reason = format!("{}: the {controller} controller is not available here", setting.value);
-    Refusal::new(setting.field, reason).into()
-}
-
-fn set(group: BorrowedFd<'_>, setting: &Setting, controller: &str) -> Result<(), Error> {
-    match tree::write(group, setting.file, &setting.content) {
-        Ok(()) => Ok(()),
-        Err(Errno::NOENT) if setting.optional => Ok(()),
-        Err(Errno::NOENT) => {
-            let reason =
-                format!("{}: the {controller} controller of this kernel has no {}", setting.value, setting.file);
-            Err(Refusal::new(setting.field, reason).into())
-        }
-        Err(errno) => Err(refused(setting.field, &setting.value, errno)),
-    }
 }
 
 /// A new group has what its parent has, so "everything" needs no line.

@@ -7,8 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use policy::plan::{self, CgroupPath};
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::*;
+
+mod update;
 
 /// What a test has made, gone at its end whatever happens.
 struct Guard(Cgroup);

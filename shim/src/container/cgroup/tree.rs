@@ -18,6 +18,16 @@ pub(super) fn open(path: &Path) -> rustix::io::Result<OwnedFd> {
     open_below(CWD, path)
 }
 
+/// Opens the group above one.
+pub(super) fn open_parent(group: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    open_below(group, "..")
+}
+
+/// Opens a group below one by its path, which is relative and has no `..`.
+pub(super) fn open_child(group: BorrowedFd<'_>, path: &str) -> rustix::io::Result<OwnedFd> {
+    open_below(group, path)
+}
+
 fn open_below<P: rustix::path::Arg>(parent: BorrowedFd<'_>, name: P) -> rustix::io::Result<OwnedFd> {
     openat(parent, name, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }

@@ -1,0 +1,119 @@
+//! The leaf that init lives in where there is cgroup v2 alone: its cgroup namespace, and the limits that it repeats.
+//!
+//! The root of a cgroup namespace is the group of whoever makes it, and that is to be the container's own; but a group
+//! that hands controllers to its children has no processes (cgroups(7)), and to move init out of it would wait for an RCU
+//! grace period. So a process that lives for nothing else makes the namespace in the container's group and ends, then the
+//! controllers are handed down, and then init is cloned into the leaf. Its user namespace is that process's, because a
+//! cgroup namespace belongs to the user namespace of its maker.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use policy::namespaces::UserNamespace;
+use policy::plan::NamespaceKind;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use rustix::thread::UnshareFlags;
+
+use super::build::Fds;
+use super::channel::Channel;
+use super::message::{BuildOrder, Failure};
+use super::namespaces;
+use crate::container::cgroup::REPEATED;
+use crate::sys::clone::{Cloned, clone3};
+
+/// How often the controllers are handed down to a group whose last process is on its way out.
+const ATTEMPTS: usize = 500;
+
+/// Makes the container's cgroup namespace, and its user namespace unless that is joined: what init then joins.
+pub(super) fn make_namespaces(
+    order: &BuildOrder,
+    fds: &Fds,
+    own: BorrowedFd<'_>,
+    proc: BorrowedFd<'_>,
+) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
+    let new = matches!(order.joins.user, UserNamespace::New);
+    let (ours, theirs) = Channel::pair().map_err(Failure::at("make", "a socket pair"))?;
+    let flags = if new { libc::CLONE_NEWUSER as u64 } else { 0 };
+    match clone3(flags, Some(own)).map_err(Failure::at("clone into", "the container's cgroup"))? {
+        Cloned::Child => {
+            drop(ours);
+            let made = namespaces::join_user(&fds.joined).and_then(|()| {
+                namespaces::unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))
+            });
+            let _gone = theirs.send(&made.err(), &[]);
+            // Until the other side has what it needs.
+            let _gone = theirs.receive::<()>();
+            std::process::exit(0)
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop(theirs);
+            let made = take(order, &ours, pid, proc, new);
+            drop(ours);
+            let _status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+            made
+        }
+    }
+}
+
+fn take(
+    order: &BuildOrder,
+    maker: &Channel,
+    pid: i32,
+    proc: BorrowedFd<'_>,
+    new: bool,
+) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
+    match maker.receive::<Option<Failure>>().map_err(Failure::at("listen to", "the maker of the cgroup namespace"))? {
+        Some((None, _)) => {}
+        Some((Some(failure), _)) => return Err(failure),
+        None => return Err(Failure::line("the maker of the cgroup namespace ended before it was done")),
+    }
+    let mut made = Vec::new();
+    if new {
+        namespaces::write_maps(order, proc, pid)?;
+        made.push((NamespaceKind::User, namespaces::open_of(proc, pid, NamespaceKind::User)?));
+    }
+    made.push((NamespaceKind::Cgroup, namespaces::open_of(proc, pid, NamespaceKind::Cgroup)?));
+    Ok(made)
+}
+
+/// Hands the leaf its controllers, while nobody is in either group (then the kernel waits for nothing), and repeats the
+/// limits in it. A controller that does not come is none whose limit could be read.
+pub(super) fn hand_down(own: BorrowedFd<'_>, leaf: BorrowedFd<'_>) {
+    for controller in ["+memory", "+cpu"] {
+        for _ in 0..ATTEMPTS {
+            if write(own, "cgroup.subtree_control", controller) != Err(Errno::BUSY) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    for file in REPEATED {
+        if let Ok(limit) = read(own, file) {
+            let _missing = write(leaf, file, limit.trim());
+        }
+    }
+}
+
+/// Sets a limit of one process, once init is alone: the group was made with room for whoever cloned it.
+pub(super) fn limit_to_one(order: &BuildOrder, own: BorrowedFd<'_>) -> Result<(), Failure> {
+    match order.plan.cgroup.resources.pids_limit {
+        Some(0 | 1) => write(own, "pids.max", "1").map_err(Failure::at("set", "linux.resources.pids.limit")),
+        _ => Ok(()),
+    }
+}
+
+fn open(group: BorrowedFd<'_>, file: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(group, file, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn write(group: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
+    rustix::io::write(open(group, file, OFlags::WRONLY)?, value.as_bytes()).map(drop)
+}
+
+fn read(group: BorrowedFd<'_>, file: &str) -> rustix::io::Result<String> {
+    let mut text = [0; 128];
+    let length = rustix::io::read(open(group, file, OFlags::RDONLY)?, &mut text)?;
+    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
+}
