@@ -39,13 +39,10 @@ mod tests {
     use containerd_shim_protos::{cgroups, cgroups_v2};
 
     use super::*;
+    use crate::container::cgroup::stats::{self, Pids, samples};
 
     /// The fields of a message and all below it that say nothing.
-    pub(super) fn unset(
-        message: &dyn containerd_shim_protos::protobuf::MessageDyn,
-        path: &str,
-        found: &mut Vec<String>,
-    ) {
+    fn unset(message: &dyn containerd_shim_protos::protobuf::MessageDyn, path: &str, found: &mut Vec<String>) {
         for field in message.descriptor_dyn().fields() {
             let path = format!("{path}{}", field.name());
             let below = |value: ReflectValueRef<'_>, found: &mut Vec<String>| {
@@ -63,6 +60,58 @@ mod tests {
                 ReflectFieldRef::Map(_) => panic!("{path} is a map"),
             }
         }
+    }
+
+    /// All that is known of a container which has used everything, by version.
+    fn decoded<T: MessageFull>(is_v2: bool) -> (T, Vec<String>) {
+        let any = message(samples::read(is_v2)).unwrap();
+        let message = T::parse_from_bytes(&any.value).unwrap();
+        let mut found = Vec::new();
+        unset(&message, "", &mut found);
+        (message, found)
+    }
+
+    #[test]
+    fn no_field_of_v1_is_left_out() {
+        let (metrics, unset) = decoded::<cgroups::metrics::Metrics>(false);
+        // Of the two devices one or none is this machine's, and has a name.
+        let unset: Vec<_> = unset.iter().filter(|it| !it.ends_with(".device") && !it.ends_with(".op")).collect();
+        assert_eq!(unset, ["blkio.io_service_bytes_recursive.minor", "network", "cgroup_stats"]);
+        let (cpu, memory) = (&metrics.cpu, &metrics.memory);
+        assert_eq!((cpu.usage.total, cpu.usage.kernel, cpu.usage.user), (267_592_115, 50_000_000, 210_000_000));
+        assert_eq!(
+            (cpu.throttling.periods, cpu.throttling.throttled_periods, cpu.throttling.throttled_time),
+            (12, 3, 4500)
+        );
+        assert_eq!(
+            (memory.total_rss, memory.pg_maj_fault, memory.hierarchical_swap_limit),
+            (1_216_513, 2, 134_217_728)
+        );
+        assert_eq!((memory.usage.limit, memory.swap.max, memory.kernel_tcp.failcnt), (67_108_864, 3_014_657, 7));
+        assert_eq!((metrics.pids.current, metrics.pids.limit), (3, 17));
+        assert_eq!(metrics.memory_oom_control.oom_kill, 3);
+        assert_eq!((metrics.hugetlb[0].pagesize.as_str(), metrics.hugetlb[0].max), ("2MB", 4 << 20));
+    }
+
+    #[test]
+    fn no_field_of_v2_is_left_out() {
+        let (metrics, unset) = decoded::<cgroups_v2::metrics::Metrics>(true);
+        assert_eq!(unset, ["network"]);
+        let memory = &metrics.memory;
+        assert_eq!((memory.workingset_refault, memory.workingset_activate), (1199, 98));
+        assert_eq!((memory.usage_limit, memory.swap_limit, memory.max_usage), (67_108_864, u64::MAX, 3_014_656));
+        assert_eq!((metrics.cpu.usage_usec, metrics.cpu.burst_usec), (267_592, 2));
+        assert_eq!((metrics.io.usage[0].rbytes, metrics.io.usage[0].wios), (1_269_760, 2));
+        assert_eq!((metrics.io.psi.some.avg10, metrics.cpu.psi.full.total), (1.53, 884));
+        assert_eq!((metrics.pids.limit, metrics.memory_events.oom_kill), (u64::MAX, 5));
+        assert_eq!((metrics.hugetlb[1].pagesize.as_str(), metrics.hugetlb[1].max), ("2MB", u64::MAX));
+    }
+
+    #[test]
+    fn no_limit_of_processes_is_0_on_v1() {
+        let unlimited = Pids { current: 1, limit: u64::MAX };
+        let stats = stats::v1::Stats { pids: unlimited, ..Default::default() };
+        assert_eq!((v1::metrics(stats).pids.current, v1::metrics(Default::default()).pids.limit), (1, 0));
     }
 
     #[test]

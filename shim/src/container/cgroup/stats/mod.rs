@@ -13,6 +13,8 @@ pub(crate) mod v1;
 pub(crate) mod v2;
 
 #[cfg(test)]
+pub(crate) mod samples;
+#[cfg(test)]
 mod tests;
 
 use super::Cgroup;

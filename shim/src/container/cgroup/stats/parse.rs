@@ -203,3 +203,7 @@ pub(super) fn rdma(text: &str) -> Vec<Rdma> {
     };
     text.lines().filter_map(of).collect()
 }
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;
