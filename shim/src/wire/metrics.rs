@@ -52,7 +52,7 @@ mod tests {
             };
             match field.get_reflect(message) {
                 ReflectFieldRef::Optional(value) => match value.value() {
-                    Some(value) if value.is_non_zero() => below(value, found),
+                    Some(value) if field.has_field(message) => below(value, found),
                     _ => found.push(path),
                 },
                 ReflectFieldRef::Repeated(values) if values.is_empty() => found.push(path),
@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn no_field_of_v1_is_left_out() {
         let (metrics, unset) = decoded::<cgroups::metrics::Metrics>(false);
-        // Of the two devices one or none is this machine's, and has a name.
+        // Names are those of this machine's devices, and not every file tells operations apart.
         let unset: Vec<_> = unset.iter().filter(|it| !it.ends_with(".device") && !it.ends_with(".op")).collect();
-        assert_eq!(unset, ["blkio.io_service_bytes_recursive.minor", "network", "cgroup_stats"]);
+        assert_eq!(unset, ["network", "cgroup_stats"]);
         let (cpu, memory) = (&metrics.cpu, &metrics.memory);
         assert_eq!((cpu.usage.total, cpu.usage.kernel, cpu.usage.user), (267_592_115, 50_000_000, 210_000_000));
         assert_eq!(
@@ -105,6 +105,24 @@ mod tests {
         assert_eq!((metrics.io.psi.some.avg10, metrics.cpu.psi.full.total), (1.53, 884));
         assert_eq!((metrics.pids.limit, metrics.memory_events.oom_kill), (u64::MAX, 5));
         assert_eq!((metrics.hugetlb[1].pagesize.as_str(), metrics.hugetlb[1].max), ("2MB", u64::MAX));
+    }
+
+    #[test]
+    fn a_device_goes_by_its_number_and_by_its_name_where_it_has_one() {
+        let transfer = |minor| stats::parse::Transfer {
+            device: stats::parse::Device { major: 8, minor },
+            operation: "Read".into(),
+            value: 5,
+        };
+        let blkio = stats::v1::BlkIo {
+            merged: vec![transfer(0), transfer(16)],
+            names: [(transfer(16).device, "/dev/sdb".to_owned())].into(),
+            ..Default::default()
+        };
+        let metrics = v1::metrics(stats::v1::Stats { blkio, ..Default::default() });
+        let merged = &metrics.blkio.io_merged_recursive;
+        let seen: Vec<_> = merged.iter().map(|it| (it.major, it.minor, it.device.as_str(), it.op.as_str())).collect();
+        assert_eq!(seen, [(8, 0, "", "Read"), (8, 16, "/dev/sdb", "Read")]);
     }
 
     #[test]

@@ -27,4 +27,5 @@ mod rootfs_maps;
 mod seccomp;
 mod settings;
 mod start;
+mod stats;
 mod stdio;
