@@ -144,5 +144,7 @@ mod tests {
         // ctr looks into these without asking whether they are there.
         let metrics = cgroups::metrics::Metrics::parse_from_bytes(&any.value).unwrap();
         assert!(metrics.memory.usage.is_some() && metrics.cpu.usage.is_some());
+        // A host without RDMA says nothing of it.
+        assert!(metrics.rdma.is_none());
     }
 }

@@ -35,7 +35,8 @@ check_limits_are_in_the_group_and_every_process_is_in_it() {
 
 check_metrics_are_those_of_the_whole_group() {
   works $RUN --detach --memory-limit 33554432 --cpus 0.5 "$IMAGE" metrics sleep 1000
-  works inside metrics sh -c 'head -c 8388608 /dev/zero > /dev/shm/held; i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done'
+  works inside metrics sh -c 'head -c 8388608 /dev/zero > /dev/shm/held; i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done
+    dd if=/dev/zero of=/written bs=65536 count=16 conv=fsync'
   local table json
   table=$(ctr task metrics metrics)
   metric() { echo "$table" | awk -v name="$1" '$1 == name { print $2 }'; }
@@ -49,6 +50,10 @@ check_metrics_are_those_of_the_whole_group() {
   json=$(ctr task metrics --format json metrics)
   is "memory.stat's shmem" "$(echo "$json" | sed -n 's/ *"shmem": \([0-9]*\),/\1/p')" \
     "$(awk '$1 == "shmem" { print $2 }' $CGROUP/default/metrics/memory.stat)"
+  local written
+  written=$(sed -n 's/.* wbytes=\([0-9]*\) .*/\1/p' $CGROUP/default/metrics/io.stat | head -n 1)
+  [ "${written:-0}" -ge 1048576 ] || fail "io.stat: $(cat $CGROUP/default/metrics/io.stat)"
+  has "io.stat's wbytes" "$json" "\"wbytes\": $written"
   for name in pgfault slab anon kernel_stack; do has "metrics" "$json" "\"$name\": "; done
   gone metrics
   refused "not found" ctr task metrics metrics

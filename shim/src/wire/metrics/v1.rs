@@ -18,7 +18,7 @@ pub(super) fn metrics(stats: Stats) -> Metrics {
         memory_oom_control: MessageField::some(oom_control(&stats.memory)),
         memory: MessageField::some(memory(&stats.memory)),
         blkio: MessageField::some(blkio(stats.blkio)),
-        rdma: MessageField::some(rdma(stats.rdma)),
+        rdma: (stats.rdma != Rdma::default()).then(|| rdma(stats.rdma)).into(),
         ..Default::default()
     }
 }
