@@ -120,9 +120,9 @@ fn memory(cgroup: &Cgroup) -> Result<Memory, Error> {
     })
 }
 
-/// The files of a kind, best first. CFQ's (up to Linux 5.0) and BFQ's count for the devices that they schedule, those of
-/// throttling for all devices since Linux 4.3, or for those with a limit since 6.10. The plain file leaves out the groups
-/// below, and is for kernels before 5.0 that have no other.
+/// The files of a kind, best first: CFQ's (before Linux 5.0) and BFQ's count for the devices that they schedule, those of
+/// throttling for the others (since Linux 6.10 where a limit was set). The plain file leaves out the groups below, and is
+/// for kernels that have no other.
 fn sources(kind: &str) -> [String; 4] {
     [
         format!("blkio.{kind}_recursive"),
