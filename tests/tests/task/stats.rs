@@ -1,11 +1,13 @@
 //! What a container uses, as engines read it: in the message of the host's version of cgroups.
 
+use std::time::Instant;
+
 use containerd_shim_protos::api;
 use containerd_shim_protos::cgroups::metrics::Metrics as V1;
 use containerd_shim_protos::cgroups_v2::metrics::Metrics as V2;
 use containerd_shim_protos::protobuf::Message;
 use serde_json::{Value, json};
-use tests::shim::{Answer, Shim, deadline};
+use tests::shim::{Answer, PATIENCE, Shim, deadline};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container};
 use ttrpc::Code;
@@ -39,7 +41,8 @@ async fn stats(shim: &Shim, id: &str) -> Answer<Numbers> {
 }
 
 fn v1(metrics: &V1) -> Numbers {
-    assert_eq!(metrics.cpu.usage.per_cpu.iter().sum::<u64>(), metrics.cpu.usage.total);
+    // Read after the sum, and a program that runs is not waited for.
+    assert!(metrics.cpu.usage.per_cpu.iter().sum::<u64>() >= metrics.cpu.usage.total, "{metrics}");
     Numbers {
         cpu_nanoseconds: metrics.cpu.usage.total,
         periods: metrics.cpu.throttling.periods,
@@ -115,10 +118,18 @@ async fn numbers_move_with_the_work_and_limits_are_shown() {
 
 #[tokio::test]
 async fn a_quota_that_holds_back_is_seen() {
-    let container = Container::sleeping(limited(json!({ "cpu": { "quota": 10_000, "period": 50_000 } }))).await;
-    container.sh("i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done").await.ok();
-    let numbers = Numbers::of(&container).await;
-    assert!(numbers.periods >= numbers.throttled && numbers.throttled > 0, "{numbers:?}");
+    let container = Container::sleeping(limited(json!({ "cpu": { "quota": 10_000, "period": 100_000 } }))).await;
+    let deadline = Instant::now() + PATIENCE;
+    // On a busy machine a program may get less than its quota for a while.
+    loop {
+        container.sh("i=0; while [ $i -lt 60000 ]; do i=$((i + 1)); done").await.ok();
+        let numbers = Numbers::of(&container).await;
+        assert!(numbers.periods > 0 && numbers.periods >= numbers.throttled, "{numbers:?}");
+        if numbers.throttled > 0 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{numbers:?}");
+    }
     container.end().await;
 }
 
