@@ -4,7 +4,7 @@
 //! * [`Container`]: one container, with its [`process::Process`]es.
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`exec`]: further processes.
-//! * [`update`]: other limits.
+//! * [`update`]: other limits; [`stats`]: what is used.
 //! * [`stdio`], [`logging`]: where input and output go.
 //! * [`state`]: what is written down for the time after the shim, and how it is cleaned up then.
 //!
@@ -25,6 +25,7 @@ pub(crate) mod options;
 pub(crate) mod pod;
 pub(crate) mod process;
 pub(crate) mod state;
+mod stats;
 pub(crate) mod stdio;
 mod update;
 

@@ -14,6 +14,7 @@ pub(crate) mod events;
 pub(crate) mod flags;
 pub(crate) mod info;
 pub(crate) mod logger;
+mod metrics;
 pub(crate) mod options;
 mod sandbox;
 pub(crate) mod serve;

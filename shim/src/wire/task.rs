@@ -21,7 +21,7 @@ use ttrpc::r#async::{Service, TtrpcContext};
 
 use super::errors::{Asked, status, unimplemented};
 use super::events::timestamp;
-use super::options;
+use super::{metrics, options};
 use crate::container::error::Error;
 use crate::container::pod::Pod;
 use crate::container::process::Phase;
@@ -199,8 +199,10 @@ impl Task for TaskService {
         Ok(api::Empty::new())
     }
 
-    async fn stats(&self, _: &TtrpcContext, _: api::StatsRequest) -> Answer<api::StatsResponse> {
-        Err(unimplemented("Stats"))
+    async fn stats(&self, _: &TtrpcContext, request: api::StatsRequest) -> Answer<api::StatsResponse> {
+        let container = self.pod.get(&request.id).map_err(other)?;
+        let stats = container.stats().await.and_then(metrics::message).map_err(other)?;
+        Ok(api::StatsResponse { stats: MessageField::some(stats), ..Default::default() })
     }
 }
 

@@ -73,6 +73,7 @@ suite! {
     TestContainerKillInitKillsChildWhenNotHostPid
     TestContainerLargeExecArgs
     TestContainerLoadUnexistingProcess
+    TestContainerMetrics
     TestContainerNoBinaryExists
     TestContainerNoSTDIN
     TestContainerOutput

@@ -31,6 +31,7 @@ macro_rules! on_each_suite {
 
 mod disk;
 mod ids;
+mod metrics;
 mod options;
 mod pod;
 mod refusals;

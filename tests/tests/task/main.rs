@@ -28,5 +28,6 @@ mod rootfs_maps;
 mod seccomp;
 mod settings;
 mod start;
+mod stats;
 mod stdio;
 mod update;

@@ -37,6 +37,32 @@ check_limits_are_in_the_group_and_every_process_is_in_it() {
   status 137 $RUN --rm --memory-limit 16777216 "$IMAGE" oom tail -c 100000000 /dev/zero
 }
 
+check_metrics_are_those_of_the_whole_group() {
+  works $RUN --detach --memory-limit 33554432 --cpus 0.5 "$IMAGE" metrics sleep 1000
+  works inside metrics sh -c 'head -c 8388608 /dev/zero > /dev/shm/held; i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done
+    dd if=/dev/zero of=/written bs=65536 count=16 conv=fsync'
+  local table json
+  table=$(ctr task metrics metrics)
+  metric() { echo "$table" | awk -v name="$1" '$1 == name { print $2 }'; }
+  is memory.usage_limit "$(metric memory.usage_limit)" 33554432
+  is pids.current "$(metric pids.current)" 1
+  is "pids.limit, which is none" "$(metric pids.limit)" 18446744073709551615
+  [ "$(metric memory.usage)" -ge 8388608 ] || fail "memory.usage: $table"
+  for name in cpu.usage_usec cpu.user_usec cpu.system_usec cpu.nr_periods; do
+    [ "$(metric $name)" -gt 0 ] || fail "$name: $table"
+  done
+  json=$(ctr task metrics --format json metrics)
+  is "memory.stat's shmem" "$(echo "$json" | sed -n 's/ *"shmem": \([0-9]*\),/\1/p')" \
+    "$(awk '$1 == "shmem" { print $2 }' $CGROUP/default/metrics/memory.stat)"
+  local written
+  written=$(sed -n 's/.* wbytes=\([0-9]*\) .*/\1/p' $CGROUP/default/metrics/io.stat | head -n 1)
+  [ "${written:-0}" -ge 1048576 ] || fail "io.stat: $(cat $CGROUP/default/metrics/io.stat)"
+  has "io.stat's wbytes" "$json" "\"wbytes\": $written"
+  for name in pgfault slab anon kernel_stack; do has "metrics" "$json" "\"$name\": "; done
+  gone metrics
+  refused "not found" ctr task metrics metrics
+}
+
 check_its_own_limits_are_out_of_reach() {
   works $RUN --detach --cap-add CAP_SYS_ADMIN --memory-limit 33554432 \
     --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw "$IMAGE" reach sleep 1000

@@ -80,6 +80,7 @@ checks! {
     a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own
     exit_codes_are_those_of_the_programs
     limits_are_in_the_group_and_every_process_is_in_it
+    metrics_are_those_of_the_whole_group
     its_own_limits_are_out_of_reach
     an_inner_engine_makes_groups_with_limits_below_its_own
     every_controller_has_its_limits

@@ -1,5 +1,5 @@
 //! The container's cgroup: made with its limits, given to the container's root, joined before the first instruction of the
-//! user's, updated, emptied, removed.
+//! user's, updated, measured, emptied, removed.
 //!
 //! Main types: [`Layout`] is what this host (or this view of it) has, [`Cgroup`] a container's group in every hierarchy,
 //! [`Entry`] the descriptors by which a process of ours gets in. v1, hybrid and v2 hosts are one code path: for each
@@ -22,6 +22,7 @@ mod layout;
 mod limits;
 mod place;
 mod program;
+pub(crate) mod stats;
 mod tree;
 mod update;
 

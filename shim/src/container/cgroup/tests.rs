@@ -11,6 +11,7 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::*;
 
+mod stats;
 mod update;
 
 /// What a test has made, gone at its end whatever happens.
