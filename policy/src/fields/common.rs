@@ -45,12 +45,8 @@ const HOOKS: &[Field] = &[
 
 const HOOK_LIST: &Shape = &Shape::List(&Shape::Object(HOOK));
 
-const HOOK: &[Field] = &[
-    required("path", &Shape::Text),
-    carried("args", TEXTS),
-    carried("env", TEXTS),
-    carried("timeout", &Shape::I64),
-];
+const HOOK: &[Field] =
+    &[required("path", &Shape::Text), carried("args", TEXTS), carried("env", TEXTS), carried("timeout", &Shape::I64)];
 
 /// `process`, also of an exec request.
 pub const PROCESS: &[Field] = &[

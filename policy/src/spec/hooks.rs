@@ -14,7 +14,6 @@ const MAX_STRING: usize = 131_071;
 /// The hooks of a spec.
 pub(super) fn hooks(spec: &Spec, bundle: &Path) -> Result<Hooks, Refusal> {
     let Some(hooks) = spec.hooks() else { return Ok(Hooks::default()) };
-    #[expect(deprecated, reason = "Docker up to 26 sets its network up in a prestart hook")]
     let prestart = hooks.prestart().as_deref();
     let hooks = Hooks {
         prestart: list("prestart", prestart)?,

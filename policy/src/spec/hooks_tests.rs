@@ -29,7 +29,8 @@ fn every_kind_is_a_list_of_its_own() {
     ];
     for (list, kind) in lists.into_iter().zip(KINDS) {
         let places: Vec<_> = list.iter().map(|hook| (hook.field.clone(), hook.path.clone())).collect();
-        let expected = [(format!("hooks.{kind}[0]"), "/x".to_owned()), (format!("hooks.{kind}[1]"), format!("/{kind}"))];
+        let expected =
+            [(format!("hooks.{kind}[0]"), "/x".to_owned()), (format!("hooks.{kind}[1]"), format!("/{kind}"))];
         assert_eq!(places, expected);
     }
     assert_eq!((hooks.bundle.to_str(), hooks.annotations["a"].as_str()), (Some("/bundle"), "b"));
