@@ -18,7 +18,8 @@ use policy::plan::Hook;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
-use crate::sys::process::{Execution, before_exec, close_on_exec_from, default_dispositions};
+use super::process;
+use crate::sys::process::{Execution, before_exec, close_on_exec_from};
 
 /// How much of its output is kept, of each stream.
 const TAIL: usize = 4096;
@@ -86,7 +87,7 @@ impl Running {
         // execve(2) of our own: `Command` would sort the environment, and drop what is there twice.
         before_exec(&mut command, move || {
             enter()?;
-            default_dispositions()?;
+            process::reset_signals().map_err(process::StageError::into_io)?;
             // After the ids are changed, which takes it away (prctl(2)).
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             close_on_exec_from(3)?;
