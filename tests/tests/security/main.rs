@@ -9,6 +9,7 @@ mod capability_sets;
 mod console;
 mod descriptors;
 mod executable;
+mod hooks;
 mod image_paths;
 mod kernel;
 mod masks;
