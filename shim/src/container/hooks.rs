@@ -48,7 +48,7 @@ pub(super) fn poststop_alone(bundle: &Path) {
     let Some(mut owed) = Owed::read(bundle) else { return };
     while let Some(hook) = owed.next() {
         let run = hook::Run { hook: &hook, state: &owed.told, directory: bundle, client: None };
-        owed.ended(hook::run(&run, || Ok(())));
+        owed.ended(hook::run(&run, hook::nothing, hook::nothing));
     }
 }
 

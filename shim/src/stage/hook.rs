@@ -42,14 +42,24 @@ pub(crate) struct Run<'a> {
     pub(crate) client: Option<BorrowedFd<'a>>,
 }
 
-/// Runs a hook; `enter` is its process's own way to where the hook belongs.
+/// Something that a hook's process does between fork(2) and execve(2).
+pub(crate) trait Step: FnMut() -> io::Result<()> + Send + Sync + 'static {}
+
+impl<T: FnMut() -> io::Result<()> + Send + Sync + 'static> Step for T {}
+
+/// A step of nothing.
+pub(crate) fn nothing() -> io::Result<()> {
+    Ok(())
+}
+
+/// Runs a hook; `enter` is its process's own way to where the hook belongs, `seal` the last that it does before execve(2).
 ///
 /// # Errors
 /// One line: the hook by its place in the spec and its path, how it ended, and the last line that it printed.
-pub(crate) fn run(run: &Run<'_>, enter: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Result<(), String> {
+pub(crate) fn run(run: &Run<'_>, enter: impl Step, seal: impl Step) -> Result<(), String> {
     let Hook { field, path, .. } = run.hook;
     let failed = |cause: String| clean(&format!("{field} {path}: {cause}"));
-    let mut running = Running::spawn(run, enter).map_err(|error| failed(error.to_string()))?;
+    let mut running = Running::spawn(run, enter, seal).map_err(|error| failed(error.to_string()))?;
     let end = running.watch(run).unwrap_or_else(|error| Some(format!("watch it: {error}")));
     running.finish(end.is_some());
     match end {
@@ -77,7 +87,7 @@ struct Stream<T> {
 }
 
 impl Running {
-    fn spawn(run: &Run<'_>, mut enter: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> io::Result<Self> {
+    fn spawn(run: &Run<'_>, mut enter: impl Step, mut seal: impl Step) -> io::Result<Self> {
         let path = CString::new(run.hook.path.as_str())?;
         let [args, env] = [&run.hook.args, &run.hook.env].map(|list| list.iter().map(|it| CString::new(it.as_str())));
         let (args, env) = (args.collect::<Result<Vec<_>, _>>()?, env.collect::<Result<Vec<_>, _>>()?);
@@ -91,6 +101,7 @@ impl Running {
             // After the ids are changed, which takes it away (prctl(2)).
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
             close_on_exec_from(3)?;
+            seal()?;
             Execution::new(path.clone(), args.clone(), env.clone()).execute().map(|never| match never {})
         });
         let mut child = command.spawn()?;

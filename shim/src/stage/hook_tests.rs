@@ -11,7 +11,7 @@ fn hook(script: &str, timeout: Option<u64>) -> Hook {
 }
 
 fn run_it(hook: &Hook, state: &str) -> Result<(), String> {
-    run(&Run { hook, state, directory: Path::new("/tmp"), client: None }, || Ok(()))
+    run(&Run { hook, state, directory: Path::new("/tmp"), client: None }, nothing, nothing)
 }
 
 fn sh(script: &str) -> Result<(), String> {
@@ -112,7 +112,7 @@ fn the_end_of_its_client_is_its_own() {
         std::thread::sleep(Duration::from_millis(100));
         drop(theirs);
     });
-    assert_eq!(error_of(super::run(&run, || Ok(()))), "killed, because the shim is gone");
+    assert_eq!(error_of(super::run(&run, nothing, nothing)), "killed, because the shim is gone");
     closer.join().unwrap();
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report};
-use super::{hook, namespaces, process};
+use super::{filter, hook, namespaces, process};
 
 /// The version of the state's format.
 const OCI_VERSION: &str = "1.3.0";
@@ -83,7 +83,7 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     let Some((HookOrder { hooks, state, directory }, _)) = received else { return Ok(()) };
     let client = Some(control.as_fd());
     for hook in &hooks {
-        hook::run(&hook::Run { hook, state: &state, directory: &directory, client }, || Ok(()))
+        hook::run(&hook::Run { hook, state: &state, directory: &directory, client }, hook::nothing, hook::nothing)
             .map_err(Failure::line)?;
     }
     control.send(&Report::Ready, &[]).map_err(Failure::at("report to", "the shim"))
@@ -116,7 +116,7 @@ pub(super) fn create_container(
             process::become_owner(owner).map_err(process::StageError::into_io)
         };
         let run = hook::Run { hook, state: &state, directory: bundle, client: Some(control.as_fd()) };
-        hook::run(&run, enter).map_err(Failure::line)?;
+        hook::run(&run, enter, hook::nothing).map_err(Failure::line)?;
     }
     Ok(())
 }
@@ -147,7 +147,7 @@ fn pid_inside(proc: BorrowedFd<'_>, pid: i32) -> Result<i32, Failure> {
     }
 }
 
-/// Init's part: the startContainer hooks, whose programs are the container's.
+/// Init's part: the startContainer hooks. Their programs are the container's, so the container's filter holds for them, too.
 pub(super) fn start_container(control: &Channel, order: &BuildOrder) -> Result<(), Failure> {
     let Hooks { start_container, bundle, annotations, .. } = &order.plan.hooks;
     if start_container.is_empty() {
@@ -161,8 +161,10 @@ pub(super) fn start_container(control: &Channel, order: &BuildOrder) -> Result<(
             process::become_root().map_err(process::StageError::into_io)?;
             crate::sys::process::leave_session_keyring()
         };
+        let profile = order.seccomp.clone();
+        let seal = move || filter::install(profile.as_ref());
         let run = hook::Run { hook, state: &state, directory: Path::new("/"), client: Some(control.as_fd()) };
-        hook::run(&run, enter).map_err(Failure::line)?;
+        hook::run(&run, enter, seal).map_err(Failure::line)?;
     }
     Ok(())
 }

@@ -195,7 +195,7 @@ async fn a_hook_has_its_own_environment_and_arguments_alone() {
         .push("/process/env", json!("SECRET=1"));
     for kind in KINDS {
         let script =
-            format!("tr '\\0' '\\n' < /proc/$$/environ > {0}/{kind}; echo $0 >> {0}/{kind}", notes.seen_by(kind));
+            format!("tr '\\0' '\\n' < /proc/self/environ > {0}/{kind}; echo $0 >> {0}/{kind}", notes.seen_by(kind));
         let hook = json!({ "path": "/bin/sh", "args": ["/my/sh", "-c", script], "env": ["B=2", "A=1", "B=3"] });
         bundle = bundle.push(&format!("/hooks/{kind}"), hook);
     }
