@@ -57,7 +57,7 @@ impl Grounds {
     pub(super) async fn remove(&self, launcher: &Launcher, bundle: &Path) -> Result<(), Error> {
         self.with_cgroup(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove())).await?;
         if !self.hooks.poststop.is_empty() {
-            hooks::poststop(launcher, bundle).await;
+            hooks::poststop(launcher, bundle, &self.names.container).await;
         }
         let (lease, bundle, id) = (lock(&self.lease).take(), bundle.to_owned(), self.names.container.clone());
         blocking(move || {
@@ -113,7 +113,7 @@ impl Draft {
         });
         let Ok(draft) = ended.await else { return };
         if draft.written && !hooks.poststop.is_empty() {
-            hooks::poststop(launcher, &draft.bundle).await;
+            hooks::poststop(launcher, &draft.bundle, &draft.id).await;
         }
         let _ = tokio::task::spawn_blocking(move || drop(draft)).await;
     }

@@ -35,20 +35,21 @@ pub(super) async fn poststart(launcher: &Launcher, id: &str, pid: u32, hooks: &H
 }
 
 /// Runs the poststop hooks that a bundle still owes. One that fails is a warning, and the others run all the same.
-pub(super) async fn poststop(launcher: &Launcher, bundle: &Path) {
-    let Some(mut owed) = Owed::read(bundle) else { return };
+pub(super) async fn poststop(launcher: &Launcher, bundle: &Path, id: &str) {
+    let warn = |line: &str| log::warn!(container = id; "{line}");
+    let Some(mut owed) = Owed::read(bundle, &warn) else { return };
     while let Some(hook) = owed.next() {
         let order = HookOrder { hooks: vec![hook], state: owed.told.clone(), directory: bundle.to_owned() };
-        owed.ended(launcher.run_hooks(&order).await.map_err(|error| error.to_string()));
+        owed.ended(launcher.run_hooks(&order).await.map_err(|error| error.to_string()), &warn);
     }
 }
 
 /// The same for `delete`, which has one thread and nobody to serve.
-pub(super) fn poststop_alone(bundle: &Path) {
-    let Some(mut owed) = Owed::read(bundle) else { return };
+pub(super) fn poststop_alone(bundle: &Path, warn: &dyn Fn(&str)) {
+    let Some(mut owed) = Owed::read(bundle, warn) else { return };
     while let Some(hook) = owed.next() {
         let run = hook::Run { hook: &hook, state: &owed.told, directory: bundle, client: None };
-        owed.ended(hook::run(&run, hook::nothing, hook::nothing));
+        owed.ended(hook::run(&run, hook::nothing, hook::nothing), warn);
     }
 }
 
@@ -61,29 +62,25 @@ struct Owed<'a> {
 }
 
 impl<'a> Owed<'a> {
-    fn read(bundle: &'a Path) -> Option<Self> {
-        let complain = |id: &str, error: String| log::warn!(container = id; "poststop hooks: {error}");
-        let state = State::read(bundle).map_err(|error| complain("", error)).ok()??;
+    fn read(bundle: &'a Path, warn: &dyn Fn(&str)) -> Option<Self> {
+        let state = State::read(bundle).map_err(|error| warn(&error)).ok()??;
         if state.poststop.is_empty() {
             return None;
         }
         let told = hooks::state(&state.id, Status::Stopped, None, bundle, &state.annotations);
-        let told = told.map_err(|error| complain(&state.id, error)).ok()?;
-        Some(Self { bundle, state, told })
+        Some(Self { bundle, told: told.map_err(|error| warn(&error)).ok()?, state })
     }
 
     fn next(&self) -> Option<Hook> {
         self.state.poststop.first().cloned()
     }
 
-    fn ended(&mut self, outcome: Result<(), String>) {
-        let complain = |error: &str| log::warn!(container = self.state.id.as_str(); "{error}");
-        if let Err(error) = outcome {
-            complain(&error);
-        }
+    fn ended(&mut self, outcome: Result<(), String>, warn: &dyn Fn(&str)) {
         self.state.poststop.remove(0);
-        if let Err(error) = self.state.write(self.bundle) {
-            complain(&error);
+        for outcome in [outcome, self.state.write(self.bundle)] {
+            if let Err(error) = outcome {
+                warn(&error);
+            }
         }
     }
 }
@@ -113,21 +110,23 @@ mod tests {
         };
         let mut state = State::made("c", "n", vec![], &hooks);
         state.write(dir.path()).unwrap();
-        poststop_alone(dir.path());
+        let warned = std::cell::RefCell::new(Vec::new());
+        poststop_alone(dir.path(), &|line| warned.borrow_mut().push(line.to_owned()));
+        assert_eq!(warned.into_inner(), ["hooks.poststop[0] /bin/sh: exit status 1"]);
         let seen = fs::read_to_string(dir.path().join("seen")).unwrap();
         let (first, second) = seen.split_once('\n').unwrap();
         assert!(first.contains("hooks.poststop[0]") && first.contains("hooks.poststop[1]"), "{first}");
         assert!(second.starts_with(r#"{"ociVersion":"1.3.0","id":"c","status":"stopped","bundle":"#), "{second}");
         state.poststop.clear();
         assert_eq!(State::read(dir.path()).unwrap(), Some(state));
-        poststop_alone(dir.path());
+        poststop_alone(dir.path(), &|line| panic!("{line}"));
         assert_eq!(fs::read_to_string(dir.path().join("seen")).unwrap(), seen, "none is run again");
     }
 
     #[test]
     fn a_bundle_that_owes_nothing_is_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
-        poststop_alone(dir.path());
+        poststop_alone(dir.path(), &|line| panic!("{line}"));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

@@ -125,19 +125,19 @@ impl State {
     }
 }
 
-/// Ends and removes whatever a container has left in its bundle's name. May be called again at any time. Returns init's
-/// pid, 0 when it is not known.
+/// Ends and removes whatever a container has left in its bundle's name, and runs the poststop hooks that are still owed; one
+/// that fails is told to `warn`. May be called again at any time. Returns init's pid, 0 when it is not known.
 ///
 /// # Errors
 /// The first thing that could not be removed; everything else is removed all the same.
 #[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
-pub(crate) fn clean_up(bundle: &Path) -> Result<u32, String> {
+pub(crate) fn clean_up(bundle: &Path, warn: &dyn Fn(&str)) -> Result<u32, String> {
     let mut result = Ok(0);
     if let Some(state) = State::read(bundle)? {
         let init = state.init.map_or(0, |init| init.pid);
         result = kill(&state).and_then(|()| remove_cgroups(&state)).map(|()| init);
         if result.is_ok() {
-            hooks::poststop_alone(bundle);
+            hooks::poststop_alone(bundle, warn);
         }
     }
     // Nothing of ours is mounted there; an engine's half-made mount may be.
@@ -204,8 +204,8 @@ mod tests {
     #[test]
     fn a_bundle_without_a_container_is_cleaned_up_already() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(clean_up(dir.path()), Ok(0));
-        assert_eq!(clean_up(&dir.path().join("gone")), Ok(0));
+        assert_eq!(clean_up(dir.path(), &|line| panic!("{line}")), Ok(0));
+        assert_eq!(clean_up(&dir.path().join("gone"), &|line| panic!("{line}")), Ok(0));
     }
 
     #[test]

@@ -6,8 +6,10 @@
 //! Invariant: a hook cannot hold its runner up. Its end is the end of its process, whoever else holds its pipes; what it
 //! prints is read on and on, and only a tail of it is kept; its timeout and the end of `client` kill its whole group.
 
+mod output;
+
 use std::ffi::CString;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -18,14 +20,12 @@ use policy::plan::Hook;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
+use self::output::Stream;
 use super::process;
 use crate::sys::process::{Execution, before_exec, close_on_exec_from};
 
-/// How much of its output is kept, of each stream.
-const TAIL: usize = 4096;
-
-/// How much of its output is in a message.
-const QUOTED: usize = 400;
+/// How much of its output is read before anything else is looked at.
+const SOME: usize = 64 << 10;
 
 /// How much is read after its end: what it has printed itself is in the pipe, which is smaller.
 const LEFT: usize = 4 << 20;
@@ -80,12 +80,6 @@ struct Running {
     stderr: Stream<ChildStderr>,
 }
 
-/// A stream of its output.
-struct Stream<T> {
-    pipe: Option<T>,
-    tail: Vec<u8>,
-}
-
 impl Running {
     fn spawn(run: &Run<'_>, mut enter: impl Step, mut seal: impl Step) -> io::Result<Self> {
         let path = CString::new(run.hook.path.as_str())?;
@@ -130,8 +124,8 @@ impl Running {
                 return Ok(Some(format!("killed after its timeout of {seconds} s")));
             }
             let ready = self.wait(run.client, left)?;
-            self.stdout.read(TAIL * 16)?;
-            self.stderr.read(TAIL * 16)?;
+            self.stdout.read(SOME)?;
+            self.stderr.read(SOME)?;
             if ready.ended {
                 // What it has printed before its end.
                 self.stdout.read(LEFT)?;
@@ -146,11 +140,7 @@ impl Running {
     }
 
     fn never_block(&self) -> io::Result<()> {
-        let pipes = [
-            self.stdin.as_ref().map(AsFd::as_fd),
-            self.stdout.pipe.as_ref().map(AsFd::as_fd),
-            self.stderr.pipe.as_ref().map(AsFd::as_fd),
-        ];
+        let pipes = [self.stdin.as_ref().map(AsFd::as_fd), self.stdout.as_fd(), self.stderr.as_fd()];
         pipes.into_iter().flatten().try_for_each(|pipe| Ok(rustix::io::ioctl_fionbio(pipe, true)?))
     }
 
@@ -161,8 +151,8 @@ impl Running {
         fds.extend(client.map(|client| PollFd::from_borrowed_fd(client, PollFlags::empty())));
         let pipes = [
             (self.stdin.as_ref().map(AsFd::as_fd), PollFlags::OUT),
-            (self.stdout.pipe.as_ref().map(AsFd::as_fd), PollFlags::IN),
-            (self.stderr.pipe.as_ref().map(AsFd::as_fd), PollFlags::IN),
+            (self.stdout.as_fd(), PollFlags::IN),
+            (self.stderr.as_fd(), PollFlags::IN),
         ];
         fds.extend(pipes.into_iter().filter_map(|(pipe, flags)| Some(PollFd::from_borrowed_fd(pipe?, flags))));
         let left = left.map(|left| rustix::time::Timespec {
@@ -212,7 +202,7 @@ impl Running {
     }
 
     fn last_words(&self) -> Option<String> {
-        last_line(&self.stderr.tail).or_else(|| last_line(&self.stdout.tail))
+        self.stderr.last_line().or_else(|| self.stdout.last_line())
     }
 }
 
@@ -220,44 +210,6 @@ impl Running {
 struct Ready {
     ended: bool,
     given_up: bool,
-}
-
-impl<T: Read> Stream<T> {
-    fn new(pipe: Option<T>) -> Self {
-        Self { pipe, tail: Vec::new() }
-    }
-
-    /// Reads what is there, up to `most` bytes.
-    fn read(&mut self, most: usize) -> io::Result<()> {
-        let mut buffer = [0; TAIL];
-        let mut seen = 0;
-        while let Some(pipe) = &mut self.pipe
-            && seen < most
-        {
-            match pipe.read(&mut buffer) {
-                Ok(0) => self.pipe = None,
-                Ok(count) => {
-                    seen += count;
-                    self.tail.extend_from_slice(&buffer[..count]);
-                    let excess = self.tail.len().saturating_sub(TAIL);
-                    self.tail.drain(..excess);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The last line with something in it, the end of it where it is long.
-fn last_line(output: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(output);
-    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
-    let excess = line.chars().count().saturating_sub(QUOTED);
-    let start = if excess > 0 { "…" } else { "" };
-    Some(start.chars().chain(line.chars().skip(excess)).collect())
 }
 
 /// On one line, with nothing for a terminal in it.

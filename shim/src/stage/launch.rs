@@ -1,5 +1,7 @@
 //! The shim's side of its stages: spawns them, hands them their order, collects their reports.
 
+mod hooks;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,9 +13,8 @@ use tokio::io::unix::AsyncFd;
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::hooks::{self, HookOrder, Status};
 use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Start};
-use super::{BUILD, EXEC, HOOKS};
+use super::{BUILD, EXEC};
 
 /// Why a stage did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -125,30 +126,6 @@ impl Launcher {
                 }
                 Err(outcome.err().unwrap_or(LaunchError::Died("the container's init")))
             }
-        }
-    }
-
-    /// The hooks of the host's namespaces that are due while the build stage waits with the tree at `root.path`.
-    async fn before_pivot(&self, order: &BuildOrder, pid: i32) -> Result<(), LaunchError> {
-        let hooks = &order.plan.hooks;
-        let state = hooks::state(&order.id, Status::Creating, Some(pid), &hooks.bundle, &hooks.annotations);
-        self.run_hooks(&HookOrder {
-            hooks: hooks.prestart.iter().chain(&hooks.create_runtime).cloned().collect(),
-            state: state.map_err(|line| LaunchError::Failed(Failure::line(line)))?,
-            directory: hooks.bundle.clone(),
-        })
-        .await
-    }
-
-    /// Runs hooks in the host's namespaces, up to the first that fails. Dropped before its end, what runs is killed.
-    pub(crate) async fn run_hooks(&self, order: &HookOrder) -> Result<(), LaunchError> {
-        let Stage { pidfd, control } = self.spawn(HOOKS)?;
-        tokio::spawn(reap(pidfd));
-        control.send_order(order, &[]).map_err(channel("hand a stage its order"))?;
-        match control.receive().await.map_err(channel("listen to the hooks' stage"))? {
-            Some((Report::Ready, _)) => Ok(()),
-            Some((Report::Failed(failure), _)) => Err(LaunchError::Failed(failure)),
-            _ => Err(LaunchError::Died("the hooks' stage")),
         }
     }
 
