@@ -235,3 +235,63 @@ async fn poststop_hooks_run_once_when_a_container_is_deleted() {
     assert!(delete.status.success());
     assert_eq!(notes.read("count"), "\n", "delete finds nothing that is owed");
 }
+
+#[tokio::test]
+async fn a_member_of_a_pod_has_hooks_in_the_namespaces_that_it_joins() {
+    let notes = Notes::new();
+    let first = Container::sleeping(Bundle::new()).await;
+    let mut bundle = Bundle::new().bind(&notes.0, "/out", &[]).args(&["/bin/sleep", "1000"]);
+    for (kind, name) in [("pid", "pid"), ("ipc", "ipc"), ("network", "net"), ("uts", "uts")] {
+        bundle = bundle.namespace(kind, Some(&format!("/proc/{}/ns/{name}", first.pid)));
+    }
+    for kind in KINDS {
+        bundle = noting(bundle, &notes, kind);
+    }
+    let second = Container::started(bundle).await;
+    let inside = first.sh(NAMESPACES).await.ok().to_owned();
+    let shares = |kind: &str| shared(&notes.read(&format!("{kind}.ns")), &inside).join(" ");
+    assert_eq!(shares("createContainer"), "pid ipc uts net");
+    assert_eq!(shares("startContainer"), "user pid ipc uts net");
+    // As the pod's pid namespace counts: the first is another container's.
+    let pid = second.sh("pidof sleep").await;
+    for kind in ["createContainer", "startContainer"] {
+        let told = notes.state(kind)["pid"].as_u64().expect("a pid");
+        assert!(told > 1 && pid.ok().split(' ').any(|pid| pid == told.to_string()), "{kind}: {told} {pid:?}");
+    }
+    second.end().await;
+    first.end().await;
+}
+
+#[tokio::test]
+async fn the_program_of_a_hook_may_be_that_of_a_process() {
+    // As dockerd names its own: /proc/PID/exe, with another name as the first argument.
+    let notes = Notes::new();
+    let mut shell = std::process::Command::new("/bin/sh");
+    let mut shell = shell.args(["-c", "read line"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let script = format!("cat > {}/state", notes.0.display());
+    let path = format!("/proc/{}/exe", shell.id());
+    let hook = json!({ "path": path, "args": ["libnetwork-setkey", "-c", script], "env": ["PATH=/bin"] });
+    Bundle::new().push("/hooks/prestart", hook).run().await.ok();
+    assert!(notes.read("state").contains("\"status\":\"creating\""));
+    drop(shell.stdin.take());
+    shell.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_program_with_a_terminal_has_it_after_hooks() {
+    let bundle = Bundle::new().set("/process/terminal", json!(true)).hook("startContainer", "echo of the hook");
+    let mut container =
+        Container::create_with(bundle.sh("test -t 1 && echo on a terminal"), Pipes::terminal()).await.unwrap();
+    container.start().await.unwrap();
+    assert_eq!(container.output().await.stdout.trim(), "on a terminal", "a hook prints nothing there");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_program_shows_at_start_after_hooks() {
+    let bundle = Bundle::new().args(&["/nope"]);
+    let plain = bundle.clone().refused().await;
+    let hooked = Bundle::new().args(&["/nope"]).hook("startContainer", "true").start_refused().await;
+    let cause = "exec: \"/nope\": stat /nope: no such file or directory";
+    assert!(plain.contains(cause) && hooked.contains(cause), "{plain}\n{hooked}");
+}
