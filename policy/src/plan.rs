@@ -7,6 +7,7 @@
 mod cgroup;
 mod controllers;
 mod device;
+mod hooks;
 mod mount;
 mod namespace;
 mod path;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use cgroup::{Cgroup, CgroupPath, Resources};
 pub use controllers::{BlockDevice, BlockIo, HugepageLimit, RdmaLimit};
 pub use device::{DeviceKind, DeviceNode, DeviceOwner, DeviceRule};
+pub use hooks::{Hook, Hooks};
 pub use mount::{BindIds, IdMapping, Mount, MountFlags, MountKind, Propagation, RootMount};
 pub use namespace::{NamespaceKind, NamespaceWish};
 pub use path::ContainerPath;
@@ -54,6 +56,8 @@ pub struct Plan {
     pub process: Process,
     /// The cgroup path as the spec gives it, and its limits.
     pub cgroup: Cgroup,
+    /// Programs of the operator's at the turns of its life.
+    pub hooks: Hooks,
 }
 
 /// `root` of the spec, and what concerns the root mount.

@@ -108,6 +108,13 @@ impl Bundle {
         self.bind(&place::inside(), "/inside", &["ro"])
     }
 
+    /// Appends a hook that runs a shell script: the host's shell, or the container's for startContainer.
+    #[must_use]
+    pub fn hook(self, kind: &str, script: &str) -> Self {
+        let env = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"];
+        self.push(&format!("/hooks/{kind}"), json!({ "path": "/bin/sh", "args": ["sh", "-c", script], "env": env }))
+    }
+
     /// All capabilities, in every set in which an engine's `--privileged` has them.
     #[must_use]
     pub fn all_capabilities(self) -> Self {

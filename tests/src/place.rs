@@ -77,6 +77,9 @@ pub fn skip(test: &str, reason: &str) {
 /// A copy of a binary, with an inode of its own: the processes that run it are those of one test.
 pub fn copy_of(binary: &Path) -> PathBuf {
     let copy = new_dir("binary").join(binary.file_name().expect("a file name"));
-    std::fs::copy(binary, &copy).expect("a copy of the binary");
+    // By a process of its own: a program that another thread forks meanwhile would hold the file open for writing, and nobody
+    // could execute it (ETXTBSY).
+    let status = std::process::Command::new("cp").args([binary, &copy]).status().expect("cp");
+    assert!(status.success(), "a copy of {}", binary.display());
     copy
 }

@@ -1,10 +1,9 @@
 //! The rows of the properties that every platform has: `process`, `root`, `mounts`, `hooks`, and the sections of other
 //! platforms.
 
-use super::{Field, Shape, carried, harmless, has_no_entries, is_zero, linux, refused, required};
+use super::{Field, Shape, carried, harmless, is_zero, linux, refused, required};
 
 const OTHER_PLATFORM: &str = "is for another platform; this runtime makes Linux containers";
-const HOOKS_LATER: &str = "OCI hooks are not implemented yet";
 
 /// The whole document.
 pub const CONFIG: &[Field] = &[
@@ -15,7 +14,7 @@ pub const CONFIG: &[Field] = &[
     carried("domainname", &Shape::Text),
     carried("mounts", &Shape::List(&Shape::Object(MOUNT))),
     carried("hooks", &Shape::Object(HOOKS)),
-    harmless("annotations", &Shape::Map(&Shape::Text), None),
+    carried("annotations", &Shape::Map(&Shape::Text)),
     carried("linux", &Shape::Object(linux::LINUX)),
     refused("solaris", OTHER_PLATFORM, is_zero),
     refused("windows", OTHER_PLATFORM, is_zero),
@@ -36,13 +35,18 @@ const MOUNT: &[Field] = &[
 ];
 
 const HOOKS: &[Field] = &[
-    refused("prestart", HOOKS_LATER, has_no_entries),
-    refused("createRuntime", HOOKS_LATER, has_no_entries),
-    refused("createContainer", HOOKS_LATER, has_no_entries),
-    refused("startContainer", HOOKS_LATER, has_no_entries),
-    refused("poststart", HOOKS_LATER, has_no_entries),
-    refused("poststop", HOOKS_LATER, has_no_entries),
+    carried("prestart", HOOK_LIST),
+    carried("createRuntime", HOOK_LIST),
+    carried("createContainer", HOOK_LIST),
+    carried("startContainer", HOOK_LIST),
+    carried("poststart", HOOK_LIST),
+    carried("poststop", HOOK_LIST),
 ];
+
+const HOOK_LIST: &Shape = &Shape::List(&Shape::Object(HOOK));
+
+const HOOK: &[Field] =
+    &[required("path", &Shape::Text), carried("args", TEXTS), carried("env", TEXTS), carried("timeout", &Shape::I64)];
 
 /// `process`, also of an exec request.
 pub const PROCESS: &[Field] = &[

@@ -16,6 +16,7 @@ mod controllers;
 pub(crate) mod cpu_list;
 mod device_rules;
 mod devices;
+mod hooks;
 mod id_map;
 mod load;
 mod mount_data;
@@ -87,6 +88,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>) -> Result<Plan, Refusal> {
         },
         process: process::first(spec, request.terminal)?,
         cgroup: cgroup::cgroup(linux)?,
+        hooks: hooks::hooks(spec, request.bundle)?,
         namespaces: wishes,
     };
     // Where a namespace is joined, the map is that of its owner and may be larger: the caller checks once it knows.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use policy::idmap::IdMap;
-use policy::plan::{self, Plan, RootMount};
+use policy::plan::{self, Hooks, Plan, RootMount};
 use policy::spec;
 use userns::lease::ProcessId;
 
@@ -78,6 +78,7 @@ pub(super) async fn create(
         no_new_keyring: request.options.no_new_keyring,
         shares_pids: joined.joins.is_joined(plan::NamespaceKind::Pid),
         network: joined.network,
+        hooks: plan.hooks.clone(),
         stdio_owner: request.options.stdio_owner,
         lease: Mutex::new(None),
     };
@@ -89,9 +90,9 @@ pub(super) async fn create(
         Err(error) => Err(error),
     };
     let finished = match built {
-        Ok(created) => finish(draft, created, &init, &grounds).await,
+        Ok(created) => finish(draft, created, &init, &grounds, shared).await,
         Err(error) => {
-            draft.undo().await;
+            draft.undo(&shared.launcher, &grounds.hooks).await;
             Err(error)
         }
     };
@@ -155,7 +156,7 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     let cgroup = draft.cgroup.insert(cgroup).clone();
     cgroup.delegate(id_map).map_err(of_cgroup)?;
     failpoint::hit("create-grouped", &request.id);
-    State::made(&request.id, namespace, cgroup.paths()).write(&request.bundle).map_err(Error::Failed)?;
+    State::made(&request.id, namespace, cgroup.paths(), &plan.hooks).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
     Ok(Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies })
 }
@@ -208,13 +209,14 @@ async fn finish(
     created: Created,
     init: &Process,
     grounds: &Grounds,
+    shared: &Shared,
 ) -> Result<(crate::stage::launch::Waiting, OwnedFd), Error> {
     let Created { pid, pidfd, terminal, waiting, .. } = created;
     let watched = pidfd.try_clone().map_err(|error| Error::Failed(format!("watch init: {error}")));
     init.exists(pid, pidfd);
-    let (pid, namespace) = (init.pid(), grounds.names.namespace.clone());
+    let (pid, namespace, hooks) = (init.pid(), grounds.names.namespace.clone(), grounds.hooks.clone());
     let (draft, recorded) = blocking_pair(move || {
-        let recorded = record(&mut draft, pid, &namespace);
+        let recorded = record(&mut draft, pid, &namespace, &hooks);
         (draft, recorded)
     })
     .await?;
@@ -232,18 +234,18 @@ async fn finish(
             if let Ok(watched) = watched {
                 exit::of(watched).await;
             }
-            draft.undo().await;
+            draft.undo(&shared.launcher, &grounds.hooks).await;
             Err(attached.err().unwrap_or_else(|| Error::Failed("watch init".to_owned())))
         }
     }
 }
 
-fn record(draft: &mut Draft, pid: u32, namespace: &str) -> Result<(), Error> {
+fn record(draft: &mut Draft, pid: u32, namespace: &str, hooks: &Hooks) -> Result<(), Error> {
     let cgroups = draft.cgroup.as_ref().map(Cgroup::paths).unwrap_or_default();
     if let Some(lease) = &mut draft.lease {
         lease.record(pid, &cgroups).map_err(ids::of_lease)?;
     }
-    let mut state = State::made(&draft.id, namespace, cgroups);
+    let mut state = State::made(&draft.id, namespace, cgroups, hooks);
     let init = ProcessId::of(pid).map_err(|error| Error::Failed(format!("look at init (pid {pid}): {error}")))?;
     state.init = Some(init);
     state.write(&draft.bundle).map_err(Error::Failed)

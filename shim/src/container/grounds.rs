@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use policy::idmap::IdMap;
-use policy::plan;
+use policy::plan::{self, Hooks};
 use userns::lease::Lease;
 
 use super::cgroup::{self, Cgroup};
 use super::error::Error;
+use super::hooks;
 use super::lock;
 use super::logging::Names;
 use super::namespaces::Identity;
 use super::state::State;
+use crate::stage::launch::Launcher;
 
 /// What a container stands on besides its processes.
 pub(super) struct Grounds {
@@ -28,6 +30,8 @@ pub(super) struct Grounds {
     pub(super) shares_pids: bool,
     /// Its network namespace, where that is the host's.
     pub(super) network: Option<Identity>,
+    /// Its hooks.
+    pub(super) hooks: Hooks,
     /// Who owns the stdio, where the engine says so.
     pub(super) stdio_owner: Option<(u32, u32)>,
     /// Held until the container is deleted.
@@ -49,9 +53,12 @@ impl Grounds {
         blocking(move || act(&cgroup).map_err(of_cgroup)).await
     }
 
-    /// Removes everything. Can be called again when it fails.
-    pub(super) async fn remove(&self, bundle: &Path) -> Result<(), Error> {
+    /// Removes everything, and runs the poststop hooks. Can be called again when it fails.
+    pub(super) async fn remove(&self, launcher: &Launcher, bundle: &Path) -> Result<(), Error> {
         self.with_cgroup(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove())).await?;
+        if !self.hooks.poststop.is_empty() {
+            hooks::poststop(launcher, bundle, &self.names.container).await;
+        }
         let (lease, bundle, id) = (lock(&self.lease).take(), bundle.to_owned(), self.names.container.clone());
         blocking(move || {
             State::remove(&bundle);
@@ -97,25 +104,41 @@ impl Draft {
         self.lease.take()
     }
 
-    /// Undoes what was done.
-    pub(super) async fn undo(self) {
-        // Its drop does the work, and may wait for the kernel. A panic in it has been logged.
-        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    /// Undoes what was done, and runs the poststop hooks: any other hook may have run.
+    pub(super) async fn undo(mut self, launcher: &Launcher, hooks: &Hooks) {
+        // It may wait for the kernel. A panic in it has been logged.
+        let ended = tokio::task::spawn_blocking(move || {
+            self.end_group();
+            self
+        });
+        let Ok(draft) = ended.await else { return };
+        if draft.written && !hooks.poststop.is_empty() {
+            hooks::poststop(launcher, &draft.bundle, &draft.id).await;
+        }
+        let _ = tokio::task::spawn_blocking(move || drop(draft)).await;
+    }
+
+    /// Kills what is in the cgroup and removes it. What is written down stays where that fails.
+    fn end_group(&mut self) {
+        if let Some(Err(error)) = self.cgroup.take().map(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove())) {
+            self.complain(&error);
+            self.written = false;
+        }
+    }
+
+    fn complain(&self, error: &dyn std::fmt::Display) {
+        log::warn!(container = self.id.as_str(); "take apart a container that could not be made: {error}");
     }
 }
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        let complain = |error: &dyn std::fmt::Display| {
-            log::warn!(container = self.id.as_str(); "take apart a container that could not be made: {error}");
-        };
-        match self.cgroup.take().map(|cgroup| cgroup.kill_all().and_then(|()| cgroup.remove())) {
-            Some(Err(error)) => complain(&error),
-            _ if self.written => State::remove(&self.bundle),
-            _ => {}
+        self.end_group();
+        if self.written {
+            State::remove(&self.bundle);
         }
         if let Some(Err(error)) = self.lease.take().map(Lease::release) {
-            complain(&error);
+            self.complain(&error);
         }
     }
 }

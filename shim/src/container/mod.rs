@@ -4,6 +4,7 @@
 //! * [`Container`]: one container, with its [`process::Process`]es.
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`exec`]: further processes.
+//! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used.
 //! * [`stdio`], [`logging`]: where input and output go.
 //! * [`state`]: what is written down for the time after the shim, and how it is cleaned up then.
@@ -18,6 +19,7 @@ pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
 mod grounds;
+mod hooks;
 mod ids;
 pub(crate) mod logging;
 pub(crate) mod namespaces;
@@ -158,19 +160,30 @@ impl Container {
         };
         failpoint::hit("start-done", &self.id);
         match outcome {
-            Ok(()) => {
+            Ok(notes) => {
+                for note in notes {
+                    log::warn!(container = self.id.as_str(); "{note}");
+                }
                 let pid = self.init.pid();
                 self.init.started(&self.shared.events, &self.id, Event::Started { pid });
-                Ok(pid)
+                match hooks::poststart(&self.shared.launcher, &self.id, pid, &self.grounds.hooks).await {
+                    Ok(()) => Ok(pid),
+                    Err(error) => Err(self.stop_for(error).await),
+                }
             }
             Err(error) => {
                 self.init.start_failed();
-                // It ends by itself; killing it only makes sure. Afterwards the engine may delete the container.
-                let _ = self.init.kill(9);
-                let _ = tokio::time::timeout(PATIENCE, self.init.wait()).await;
-                Err(error)
+                Err(self.stop_for(error).await)
             }
         }
+    }
+
+    /// Stops a container that cannot be started. Afterwards the engine may delete it.
+    async fn stop_for(&self, error: Error) -> Error {
+        // Where the start itself has failed it ends by itself; killing it only makes sure.
+        let _ = self.init.kill(9);
+        let _ = tokio::time::timeout(PATIENCE, self.init.wait()).await;
+        error
     }
 
     /// What is known of a process.
@@ -292,7 +305,7 @@ impl Container {
         for exec in execs {
             exec.process.streams.abort().await;
         }
-        self.grounds.remove(&self.bundle).await?;
+        self.grounds.remove(&self.shared.launcher, &self.bundle).await?;
         failpoint::hit("delete-cleaned", &self.id);
         *deleted = true;
         let pid = self.init.pid();

@@ -1,27 +1,32 @@
 //! What is written down about a container for the time after its shim, and how that is cleaned up then.
 //!
 //! `eci.json` in the bundle names the container's cgroups before they are made, says so once they are the container's own,
-//! and names its init as soon as it exists.
+//! and names its init as soon as it exists; it also has the poststop hooks that are still owed ([`super::hooks`]).
 //! It is versioned, so that the `delete` of a newly installed binary reads what an older shim wrote. (Id ranges need no
 //! cleaning: the lock on a lease ends with the shim, and the range with the container's processes and writable layer.)
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use policy::plan::{Hook, Hooks};
 use rustix::mount::{UnmountFlags, unmount};
 use serde::{Deserialize, Serialize};
 use userns::lease::ProcessId;
 
 use super::cgroup::{Cgroup, Layout};
+use super::hooks;
 use crate::sys::signal;
 
 /// The file's name in the bundle.
 const FILE: &str = "eci.json";
 
 /// What this code writes, and the highest that it reads.
-const VERSION: u32 = 1;
+///
+/// 2: a container may owe poststop hooks.
+const VERSION: u32 = 2;
 
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,17 +46,37 @@ pub(crate) struct State {
     /// Its init, once it exists.
     #[serde(default)]
     pub(crate) init: Option<ProcessId>,
+    /// The poststop hooks that have not ended yet.
+    #[serde(default)]
+    pub(crate) poststop: Vec<Hook>,
+    /// `annotations` of the spec, for them.
+    #[serde(default)]
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 impl State {
     /// A container whose cgroups are about to be made.
     pub(crate) fn planned(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
-        Self { version: VERSION, id: id.to_owned(), namespace: namespace.to_owned(), cgroups, made: false, init: None }
+        Self {
+            version: VERSION,
+            id: id.to_owned(),
+            namespace: namespace.to_owned(),
+            cgroups,
+            made: false,
+            init: None,
+            poststop: Vec::new(),
+            annotations: BTreeMap::new(),
+        }
     }
 
-    /// A container whose cgroups are its own.
-    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
-        Self { made: true, ..Self::planned(id, namespace, cgroups) }
+    /// A container whose cgroups are its own, and whose hooks are due from here on.
+    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>, hooks: &Hooks) -> Self {
+        let mut state = Self { made: true, ..Self::planned(id, namespace, cgroups) };
+        if !hooks.poststop.is_empty() {
+            state.poststop.clone_from(&hooks.poststop);
+            state.annotations.clone_from(&hooks.annotations);
+        }
+        state
     }
 
     /// Writes it into the bundle; a reader sees the former content or all of the new one.
@@ -100,17 +125,20 @@ impl State {
     }
 }
 
-/// Ends and removes whatever a container has left in its bundle's name. May be called again at any time. Returns init's
-/// pid, 0 when it is not known.
+/// Ends and removes whatever a container has left in its bundle's name, and runs the poststop hooks that are still owed; one
+/// that fails is told to `warn`. May be called again at any time. Returns init's pid, 0 when it is not known.
 ///
 /// # Errors
 /// The first thing that could not be removed; everything else is removed all the same.
 #[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
-pub(crate) fn clean_up(bundle: &Path) -> Result<u32, String> {
+pub(crate) fn clean_up(bundle: &Path, warn: &dyn Fn(&str)) -> Result<u32, String> {
     let mut result = Ok(0);
     if let Some(state) = State::read(bundle)? {
         let init = state.init.map_or(0, |init| init.pid);
         result = kill(&state).and_then(|()| remove_cgroups(&state)).map(|()| init);
+        if result.is_ok() {
+            hooks::poststop_alone(bundle, warn);
+        }
     }
     // Nothing of ours is mounted there; an engine's half-made mount may be.
     let rootfs = bundle.join("rootfs");
@@ -162,12 +190,12 @@ mod tests {
     fn what_is_written_is_read_and_a_newer_version_is_not_guessed_at() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), None);
-        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()]);
+        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()], &Hooks::default());
         state.init = Some(ProcessId { pid: 7, start: 42 });
         state.write(dir.path()).unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), Some(state));
-        fs::write(dir.path().join(FILE), r#"{"version": 2}"#).unwrap();
-        assert!(State::read(dir.path()).unwrap_err().contains("newer version (2)"));
+        fs::write(dir.path().join(FILE), r#"{"version": 3}"#).unwrap();
+        assert!(State::read(dir.path()).unwrap_err().contains("newer version (3)"));
         let known = r#"{"version": 1, "id": "c", "namespace": "n", "cgroups": [], "made": true, "later": 1}"#;
         fs::write(dir.path().join(FILE), known).unwrap();
         assert_eq!(State::read(dir.path()).unwrap().unwrap().init, None);
@@ -176,15 +204,15 @@ mod tests {
     #[test]
     fn a_bundle_without_a_container_is_cleaned_up_already() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(clean_up(dir.path()), Ok(0));
-        assert_eq!(clean_up(&dir.path().join("gone")), Ok(0));
+        assert_eq!(clean_up(dir.path(), &|line| panic!("{line}")), Ok(0));
+        assert_eq!(clean_up(&dir.path().join("gone"), &|line| panic!("{line}")), Ok(0));
     }
 
     #[test]
     fn a_pid_that_was_given_to_another_process_is_left_alone() {
         let _dir = tempfile::tempdir().unwrap();
         let me = ProcessId::of(std::process::id()).unwrap();
-        let mut state = State::made("c1", "default", vec![]);
+        let mut state = State::made("c1", "default", vec![], &Hooks::default());
         state.init = Some(ProcessId { start: me.start - 1, ..me });
         assert_eq!(kill(&state), Ok(()));
     }

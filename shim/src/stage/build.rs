@@ -22,10 +22,10 @@ use userns::tree::Tree;
 
 use super::channel::Channel;
 use super::init::{self, Init};
-use super::message::{BuildOrder, Failure, Report};
+use super::message::{BuildOrder, Failure, Proceed, Report};
 use super::mounts::Builder;
 use super::namespaces::{self, Peer};
-use super::{dev, leaf, process, tell_of_self};
+use super::{dev, hooks, leaf, process, tell_of_self};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
@@ -197,6 +197,8 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     if let Some(terminal) = &terminal {
         tell(control, &Report::Terminal, &[terminal.master.as_fd()])?;
     }
+    // Before what hides and protects: that covers what hooks mount, too.
+    hook(control, order, init, proc.as_fd())?;
     builder.hide_and_protect()?;
     if order.plan.root.readonly {
         root.set_flags(MountFlags { set: libc::MOUNT_ATTR_RDONLY, clear: 0 }, false)?;
@@ -210,6 +212,18 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     }
     let terminal: Vec<_> = terminal.iter().map(|terminal| terminal.slave.as_fd()).collect();
     init.say(&Sync::Assembled, &terminal)
+}
+
+/// The hooks that are due while the tree stands at `root.path`.
+fn hook(control: &Channel, order: &BuildOrder, init: &Peer, proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    if order.plan.hooks.wait_for_runtime() {
+        tell(control, &Report::Built, &[])?;
+        // The end without a word: the shim is gone, or has given the container up.
+        if control.receive::<Proceed>().map_err(Failure::at("wait for", "hooks"))?.is_none() {
+            std::process::exit(1);
+        }
+    }
+    hooks::create_container(control, order, init.pid, proc)
 }
 
 /// The directory at `root.path`, where mounts are put on top of each other until the topmost becomes the root. Nothing of

@@ -16,8 +16,8 @@ use userns::tree::Tree;
 use super::build::{self, Fds, Sync};
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Start};
-use super::process::{self, Setup};
-use super::{filter, namespaces, stdio, tell_of_self};
+use super::process::{self, Prepared, Setup};
+use super::{filter, hooks, namespaces, stdio, tell_of_self};
 use crate::failpoint;
 
 /// What init has.
@@ -72,6 +72,37 @@ fn live(
     name(order)?;
     stdio::place(&stdio, terminal.first())?;
     drop((stdio, terminal));
+    // After hooks it is done later: they have the rights that it gives up, and may make what it needs.
+    let due = match order.plan.hooks.start_container.is_empty() {
+        true => Due::Program(prepare(order, proc, control)?),
+        false => Due::Hooks(proc),
+    };
+    control.send(&Report::Ready, &[]).map_err(Failure::at("report to", "the shim"))?;
+    // The end of the channel without a word: the shim is gone, or has given the container up.
+    match control.receive::<Start>().map_err(Failure::at("wait for", "Start"))? {
+        Some((Start, _)) => {
+            failpoint::hit("stage-init-starting", &order.id);
+            let prepared = match due {
+                Due::Program(prepared) => prepared,
+                Due::Hooks(proc) => {
+                    hooks::start_container(control, order)?;
+                    prepare(order, proc, control)?
+                }
+            };
+            match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {}
+        }
+        None => std::process::exit(1),
+    }
+}
+
+/// What comes next after Start.
+enum Due {
+    Program(Prepared),
+    Hooks(OwnedFd),
+}
+
+/// Makes init the program's user.
+fn prepare(order: &BuildOrder, proc: OwnedFd, control: &Channel) -> Result<Prepared, Failure> {
     let prepared = process::prepare(&Setup {
         process: &order.plan.process,
         id_map: order.id_map,
@@ -83,16 +114,7 @@ fn live(
     for note in prepared.notes() {
         control.send(&Report::Note(note.clone()), &[]).map_err(Failure::at("report to", "the shim"))?;
     }
-    drop(proc);
-    control.send(&Report::Ready, &[]).map_err(Failure::at("report to", "the shim"))?;
-    // The end of the channel without a word: the shim is gone, or has given the container up.
-    match control.receive::<Start>().map_err(Failure::at("wait for", "Start"))? {
-        Some((Start, _)) => {
-            failpoint::hit("stage-init-starting", &order.id);
-            match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {}
-        }
-        None => std::process::exit(1),
-    }
+    Ok(prepared)
 }
 
 /// The build stage's next message. When it ends without one, it has told the shim why.

@@ -1,5 +1,7 @@
 //! The shim's side of its stages: spawns them, hands them their order, collects their reports.
 
+mod hooks;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -11,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::message::{BuildOrder, ExecOrder, Failure, Report, Start};
+use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Start};
 use super::{BUILD, EXEC};
 
 /// Why a stage did not do its work.
@@ -108,7 +110,7 @@ impl Launcher {
         stage.control.send_order(order, &all).map_err(channel("hand a stage its order"))?;
         drop((fds, theirs));
         let mut progress = Progress::default();
-        let outcome = progress.until_ready(&stage, &init).await;
+        let outcome = progress.until_ready(&stage, &init, |pid| self.before_pivot(order, pid)).await;
         tokio::spawn(stage.reap());
         match (outcome, progress.pidfd) {
             (Ok(()), Some(pidfd)) => Ok(Created {
@@ -200,13 +202,18 @@ impl Drop for ExecStage {
 }
 
 impl Waiting {
-    /// Lets init go on. Returns when the user's program runs (its execve succeeded); when it fails init exits by itself.
-    pub(crate) async fn start(self) -> Result<(), LaunchError> {
+    /// Lets init go on. Returns when the user's program runs (its execve succeeded), with notes for the log; when it fails
+    /// init exits by itself.
+    pub(crate) async fn start(self) -> Result<Vec<String>, LaunchError> {
         self.control.send(&Start).map_err(|_| LaunchError::Died("the container's init"))?;
-        match self.control.receive().await.map_err(channel("listen to init"))? {
-            None => Ok(()),
-            Some((Report::Failed(failure), _)) => Err(LaunchError::Failed(failure)),
-            Some(_) => Err(LaunchError::Died("the container's init")),
+        let mut notes = Vec::new();
+        loop {
+            match self.control.receive().await.map_err(channel("listen to init"))? {
+                None => return Ok(notes),
+                Some((Report::Note(note), _)) => notes.push(note),
+                Some((Report::Failed(failure), _)) => return Err(LaunchError::Failed(failure)),
+                Some(_) => return Err(LaunchError::Died("the container's init")),
+            }
         }
     }
 }
@@ -218,9 +225,11 @@ struct Stage {
 }
 
 impl Stage {
-    /// Waits for its exit; its own last words have been read by then.
+    /// Lets go of it and waits for its exit; its own last words have been read by then.
     async fn reap(self) {
-        reap(self.pidfd).await;
+        let Self { pidfd, control } = self;
+        drop(control);
+        reap(pidfd).await;
     }
 }
 
@@ -230,12 +239,20 @@ struct Progress {
     pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     notes: Vec<String>,
+    built: bool,
     ready: bool,
 }
 
 impl Progress {
-    /// Listens to the stage and to init at once: either may fail, and either may be the one that knows why.
-    async fn until_ready(&mut self, stage: &Stage, init: &AsyncChannel) -> Result<(), LaunchError> {
+    /// Listens to the stage and to init at once: either may fail, and either may be the one that knows why. `hooks` runs
+    /// while the stage waits for it; it is given init's pid.
+    async fn until_ready(
+        &mut self,
+        stage: &Stage,
+        init: &AsyncChannel,
+        hooks: impl AsyncFnOnce(i32) -> Result<(), LaunchError>,
+    ) -> Result<(), LaunchError> {
+        let mut hooks = Some(hooks);
         let (mut stage_open, mut init_open) = (true, true);
         while !(self.ready && self.pidfd.is_some()) {
             let (received, from_stage) = tokio::select! {
@@ -247,6 +264,13 @@ impl Progress {
                 Some((report, fds)) => self.take(report, fds)?,
                 None if from_stage => stage_open = false,
                 None => init_open = false,
+            }
+            if self.built
+                && let (Some(pidfd), Some(hooks)) = (&self.pidfd, hooks.take())
+            {
+                hooks(pid_of(pidfd.as_fd()).map_err(channel("read init's pid"))?).await?;
+                // A stage that has gone meanwhile has left its word.
+                let _gone = stage.control.send(&Proceed);
             }
         }
         Ok(())
@@ -288,6 +312,7 @@ impl Progress {
                 }
             }
             Report::Terminal => self.terminal = fds.pop(),
+            Report::Built => self.built = true,
             Report::Ready => self.ready = true,
             Report::Note(note) => self.notes.push(note),
             Report::Failed(failure) => return Err(LaunchError::Failed(failure)),

@@ -89,7 +89,10 @@ pub(crate) enum Report {
     Helper,
     /// The process's terminal: the master side is beside the message.
     Terminal,
-    /// Init stands in the locked tree and waits for Start.
+    /// The tree stands at `root.path`: hooks of the host's namespaces may run, the build stage waits for [`Proceed`]. It is
+    /// not said where there are none.
+    Built,
+    /// Init stands in the locked tree and waits for Start; or every hook of an order has succeeded.
     Ready,
     /// Something is weaker than the spec asks; the text is for the log.
     Note(String),
@@ -105,6 +108,10 @@ pub(crate) struct Failure {
     /// Whether it is the user's program that cannot be run (`exec: "x": executable file not found in $PATH`).
     pub(crate) program: bool,
 }
+
+/// The shim tells the build stage that the hooks have run.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Proceed;
 
 /// The shim tells init to go on.
 #[derive(Debug, Serialize, Deserialize)]

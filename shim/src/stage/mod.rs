@@ -1,11 +1,12 @@
 //! Stages: fresh, single-threaded executions of our own binary that make a container and the processes in it.
 //!
 //! The shim has threads, so it never forks; it spawns a *stage* with a control socket as its standard input
-//! ([`launch`]), and everything else travels over that socket ([`message`], [`channel`]). There are two stages, and the
-//! process that the first one leaves behind:
+//! ([`launch`]), and everything else travels over that socket ([`message`], [`channel`]). There are three stages, and
+//! the process that the first one leaves behind:
 //! * `build` ([`build`]): host root. Makes namespaces, id maps and the mount tree, pivots into it, and exits.
 //! * init ([`init`]): cloned by `build` (into a leaf of its cgroup: [`leaf`]), pid 1 of the container. Takes the locked copy of the mount tree, waits for
 //!   Start, executes the user's program.
+//! * `hooks` ([`hooks`]): runs hooks in the host's namespaces, each by [`hook`].
 //! * `exec` ([`exec`]): joins a running container and executes one more program there.
 //!
 //! Invariant: a stage is non-dumpable from its first line until the user's program runs, and it runs from a detached
@@ -20,6 +21,8 @@ mod copy_up;
 mod dev;
 mod exec;
 mod filter;
+pub(crate) mod hook;
+pub(crate) mod hooks;
 mod init;
 pub(crate) mod launch;
 mod leaf;
@@ -37,6 +40,9 @@ use message::{Failure, Report};
 /// The hidden verb of the build stage.
 pub(crate) const BUILD: &str = "stage-build";
 
+/// The hidden verb of the stage that runs hooks.
+pub(crate) const HOOKS: &str = "stage-hooks";
+
 /// The hidden verb of the exec stage.
 pub(crate) const EXEC: &str = "stage-exec";
 
@@ -45,6 +51,7 @@ pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
     let stage = match verb {
         BUILD => build::run,
         EXEC => exec::run,
+        HOOKS => hooks::run,
         _ => return None,
     };
     Some(match control_socket() {

@@ -148,3 +148,25 @@ impl Execution {
         Err(io::Error::last_os_error())
     }
 }
+
+/// Has a child do something between fork(2) and execve(2). The caller must have one thread only, or `act` must do with
+/// system calls: the child is a copy of it in which no other thread runs.
+pub(crate) fn before_exec(
+    command: &mut std::process::Command,
+    act: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    // SAFETY: what may go wrong is a lock that another thread holds; in a process with one thread nobody does. (The C
+    // library's allocator is usable after fork(2) even so.)
+    unsafe { std::os::unix::process::CommandExt::pre_exec(command, act) };
+}
+
+/// Leaves the session keyring for a new one without a name (keyctl_join_session_keyring(3)). A kernel without keyrings
+/// has none to leave.
+pub(crate) fn leave_session_keyring() -> io::Result<()> {
+    // SAFETY: a null pointer stands for "without a name".
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<c_char>()) };
+    match check(result) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        result => result.map(drop),
+    }
+}

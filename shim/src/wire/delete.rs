@@ -30,7 +30,8 @@ pub(crate) fn run(flags: &Flags, mut output: impl Write) -> Result<(), String> {
     }
     let bundle = flags.bundle();
     let bundle = bundle.canonicalize().unwrap_or(bundle);
-    let pid = state::clean_up(&bundle)?;
+    // containerd logs what is there as the warnings of its clean-up. Where standard error is closed there is no log.
+    let pid = state::clean_up(&bundle, &|line| drop(writeln!(std::io::stderr(), "containerd-shim-eci-v2: {line}")))?;
     leave(&bundle, &flags.id);
     let response = api::DeleteResponse {
         pid,

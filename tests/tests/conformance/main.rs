@@ -67,6 +67,7 @@ suite! {
     TestContainerExec
     TestContainerExecNoBinaryExists
     TestContainerExitedAtSet
+    TestContainerHook
     TestContainerHostname
     TestContainerKill
     TestContainerKillAll

@@ -30,6 +30,7 @@ macro_rules! on_each_suite {
 }
 
 mod disk;
+mod hooks;
 mod ids;
 mod metrics;
 mod options;

@@ -11,6 +11,7 @@ mod console;
 mod descriptors;
 mod execs;
 mod executable;
+mod hooks;
 mod image_paths;
 mod kernel;
 mod masks;

@@ -45,11 +45,12 @@ const HONOURED: &str = "process root hostname domainname mounts hooks annotation
     linux.resources.memory.checkBeforeUpdate linux.seccomp.defaultAction \
     linux.seccomp.defaultErrnoRet linux.seccomp.architectures linux.seccomp.flags linux.seccomp.syscalls \
     linux.seccomp.syscalls[].names linux.seccomp.syscalls[].action linux.seccomp.syscalls[].errnoRet \
-    linux.seccomp.syscalls[].args";
+    linux.seccomp.syscalls[].args hooks.prestart hooks.createRuntime hooks.createContainer hooks.startContainer \
+    hooks.poststart hooks.poststop hooks.prestart[].path hooks.createRuntime[].args hooks.startContainer[].env \
+    hooks.poststop[].timeout";
 
 /// Properties that are not implemented: a value that asks for something is refused.
-const REFUSED: &str = "solaris windows vm zos freebsd hooks.prestart hooks.createRuntime hooks.createContainer \
-    hooks.startContainer hooks.poststart hooks.poststop linux.netDevices linux.intelRdt linux.memoryPolicy \
+const REFUSED: &str = "solaris windows vm zos freebsd linux.netDevices linux.intelRdt linux.memoryPolicy \
     linux.timeOffsets linux.personality.flags linux.resources.blockIO.leafWeight linux.resources.memory.kernel \
     linux.resources.memory.kernelTCP linux.seccomp.listenerPath linux.seccomp.listenerMetadata";
 

@@ -12,6 +12,8 @@ mod devices;
 mod events;
 mod execs;
 mod fields;
+mod hooks;
+mod hooks_fail;
 mod ids;
 mod life;
 mod limits;

@@ -66,6 +66,14 @@ impl StageError {
     pub(crate) fn step(step: &'static str, object: impl Into<String>, cause: impl Into<Cause>) -> Self {
         Self::Step { step, object: object.into(), cause: cause.into() }
     }
+
+    /// The kernel's answer alone, which is all that a process before its execve(2) can tell its parent.
+    pub(crate) fn into_io(self) -> io::Error {
+        match self {
+            Self::Step { cause: Cause::Errno(errno), .. } => errno.into(),
+            other => io::Error::other(other.to_string()),
+        }
+    }
 }
 
 /// strerror(3)'s text as Go spells it, which engines and their users know: in lower case.

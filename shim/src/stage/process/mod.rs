@@ -42,7 +42,8 @@ use userns::tree::Tree;
 
 use self::environment::Environment;
 pub(crate) use self::error::StageError;
-pub(crate) use self::user::become_root;
+pub(crate) use self::signals::reset as reset_signals;
+pub(crate) use self::user::{become_owner, become_root};
 use crate::sys;
 use crate::sys::process::Execution;
 

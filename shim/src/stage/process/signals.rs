@@ -8,7 +8,7 @@ use super::error::StageError;
 use crate::sys;
 
 /// Unblocks every signal and gives each its default disposition.
-pub(super) fn reset() -> Result<(), StageError> {
+pub(crate) fn reset() -> Result<(), StageError> {
     sys::process::default_dispositions()
         .map_err(|error| StageError::step("resetting", "signal dispositions", error))?;
     // After the dispositions: a signal that was pending meets its default action, not a handler of ours.

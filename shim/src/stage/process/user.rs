@@ -9,6 +9,7 @@ use rustix::thread::{
     set_thread_res_uid,
 };
 
+use super::capabilities;
 use super::error::StageError;
 
 /// Refuses ids that the map does not cover. The kernel would refuse them too, save -1, which setresuid(2) takes for
@@ -39,6 +40,18 @@ pub(super) fn become_user(process: &Process) -> Result<(), StageError> {
     set_keep_capabilities(true).map_err(failed)?;
     become_ids(process.uid, process.gid, &process.additional_gids)?;
     set_keep_capabilities(false).map_err(failed)
+}
+
+/// Becomes the owner of a container's tree, `id` on the host, with every capability that the caller has in the host's user
+/// namespace, also after execve(2): the ambient set.
+pub(crate) fn become_owner(id: u32) -> Result<(), StageError> {
+    let permitted = capabilities::held()?.permitted;
+    let failed = |errno: Errno| StageError::step("setting", "the secure bits", errno);
+    set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP).map_err(failed)?;
+    become_ids(id, id, &[])?;
+    set_capabilities_secure_bits(CapabilitiesSecureBits::empty()).map_err(failed)?;
+    capabilities::set(permitted, permitted, permitted)?;
+    capabilities::set_ambient(permitted)
 }
 
 /// Groups go first: setting them takes capabilities that a change of uid takes away.
