@@ -110,6 +110,10 @@ pub(super) async fn create(
         rootfs: request.rootfs,
         pid: init.pid(),
     };
+    let oom = grounds.cgroup.watch_oom().unwrap_or_else(|error| {
+        log::warn!(container = request.id.as_str(); "{error}");
+        None
+    });
     let container = Container {
         id: request.id,
         bundle: request.bundle,
@@ -119,6 +123,8 @@ pub(super) async fn create(
         waiting: Mutex::new(Some(waiting)),
         unwatched: Mutex::new(Some(unwatched)),
         execs: Mutex::default(),
+        oom,
+        paused: Default::default(),
         updating: tokio::sync::Mutex::default(),
         deleted: tokio::sync::Mutex::default(),
     };

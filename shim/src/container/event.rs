@@ -62,6 +62,12 @@ pub(crate) enum Event {
         /// How it ended.
         exit: Exit,
     },
+    /// The kernel has killed for want of memory.
+    Oom,
+    /// Every process stands still.
+    Paused,
+    /// They go on.
+    Resumed,
     /// Nothing is left of the container.
     Deleted {
         /// Init's pid.

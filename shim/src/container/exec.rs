@@ -50,6 +50,7 @@ impl Container {
     /// AlreadyExists, FailedPrecondition when the container has stopped, or a refusal of its spec.
     pub(crate) async fn add_exec(&self, request: Request) -> Result<(), Error> {
         self.running("exec in")?;
+        self.not_paused("exec in")?;
         if request.id.is_empty() {
             return Err(Error::InvalidArgument("an exec needs an id".to_owned()));
         }
@@ -100,6 +101,7 @@ impl Container {
 
     pub(super) async fn start_exec(&self, exec: &Arc<Exec>) -> Result<u32, Error> {
         self.running("exec in")?;
+        self.not_paused("exec in")?;
         exec.process.begin_start()?;
         failpoint::hit("exec-begun", &self.id);
         let outcome = self.launch(exec).await;

@@ -5,7 +5,7 @@
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`exec`]: further processes.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
-//! * [`update`]: other limits; [`stats`]: what is used.
+//! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
 //! * [`stdio`], [`logging`]: where input and output go.
 //! * [`state`]: what is written down for the time after the shim, and how it is cleaned up then.
 //!
@@ -18,11 +18,13 @@ pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod freeze;
 mod grounds;
 mod hooks;
 mod ids;
 pub(crate) mod logging;
 pub(crate) mod namespaces;
+mod oom;
 pub(crate) mod options;
 pub(crate) mod pod;
 pub(crate) mod process;
@@ -64,7 +66,10 @@ pub(crate) struct Container {
     waiting: Mutex<Option<Waiting>>,
     unwatched: Mutex<Option<OwnedFd>>,
     execs: Mutex<HashMap<String, Arc<Exec>>>,
-    /// Held by the one Update that works.
+    /// The look-out for its end of memory.
+    oom: Option<cgroup::oom::Oom>,
+    paused: freeze::Paused,
+    /// Held by the one Update, Pause or Resume that works.
     updating: tokio::sync::Mutex<()>,
     /// Held by the one Delete that works; true once nothing is left.
     deleted: tokio::sync::Mutex<bool>,
@@ -75,6 +80,8 @@ pub(crate) struct Container {
 pub(crate) struct Status {
     /// Where in its life it is.
     pub(crate) phase: Phase,
+    /// Whether its container is paused; an exec that runs is not told apart.
+    pub(crate) paused: bool,
     /// Its pid, 0 before it exists.
     pub(crate) pid: u32,
     /// What the engine asked its stdio to be.
@@ -111,6 +118,7 @@ impl Container {
     /// init its pid namespace ends.
     fn watch(self: Arc<Self>) {
         let Some(pidfd) = lock(&self.unwatched).take() else { return };
+        self.watch_oom();
         tokio::spawn(async move {
             let before = self.end_processes();
             self.init.watch(pidfd, &self.shared.events, &self.id, before).await;
@@ -130,6 +138,7 @@ impl Container {
                 log::warn!(container = self.id.as_str(); "exec {} has outlived its container", exec.process.id);
             }
         }
+        self.tell_oom();
     }
 
     /// Kills every process in the container's cgroup.
@@ -193,7 +202,8 @@ impl Container {
     pub(crate) fn status(&self, exec: &str) -> Result<Status, Error> {
         let target = self.process(exec)?;
         let process = self.of(&target);
-        Ok(Status { phase: process.phase(), pid: process.pid(), stdio: process.streams.request().clone() })
+        let paused = self.paused.get();
+        Ok(Status { phase: process.phase(), paused, pid: process.pid(), stdio: process.streams.request().clone() })
     }
 
     /// Waits for the end of a process.
@@ -212,7 +222,11 @@ impl Container {
     pub(crate) async fn kill(&self, exec: &str, signal: u32, all: bool) -> Result<(), Error> {
         let target = self.process(exec)?;
         if !all || !exec.is_empty() {
-            return self.of(&target).kill(signal);
+            self.of(&target).kill(signal)?;
+            if signal == 9 {
+                self.let_die(&target).await;
+            }
+            return Ok(());
         }
         let sent = self.init.kill(signal);
         if signal == 9 {

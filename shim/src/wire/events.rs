@@ -153,6 +153,18 @@ fn message(happened: &Happened) -> (&'static str, Box<dyn MessageDyn>) {
             };
             (topics::TASK_EXIT_EVENT_TOPIC, Box::new(message))
         }
+        Event::Oom => {
+            let message = events::TaskOOM { container_id, ..Default::default() };
+            (topics::TASK_OOM_EVENT_TOPIC, Box::new(message))
+        }
+        Event::Paused => {
+            let message = events::TaskPaused { container_id, ..Default::default() };
+            (topics::TASK_PAUSED_EVENT_TOPIC, Box::new(message))
+        }
+        Event::Resumed => {
+            let message = events::TaskResumed { container_id, ..Default::default() };
+            (topics::TASK_RESUMED_EVENT_TOPIC, Box::new(message))
+        }
         Event::Deleted { pid, exit } => {
             let message = events::TaskDelete {
                 container_id,

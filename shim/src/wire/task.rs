@@ -180,12 +180,16 @@ impl Task for TaskService {
         Ok(api::Empty::new())
     }
 
-    async fn pause(&self, _: &TtrpcContext, _: api::PauseRequest) -> Answer<api::Empty> {
-        Err(unimplemented("Pause"))
+    async fn pause(&self, _: &TtrpcContext, request: api::PauseRequest) -> Answer<api::Empty> {
+        let container = self.pod.get(&request.id).map_err(other)?;
+        to_its_end(Asked::Other, async move { container.pause().await }).await?;
+        Ok(api::Empty::new())
     }
 
-    async fn resume(&self, _: &TtrpcContext, _: api::ResumeRequest) -> Answer<api::Empty> {
-        Err(unimplemented("Resume"))
+    async fn resume(&self, _: &TtrpcContext, request: api::ResumeRequest) -> Answer<api::Empty> {
+        let container = self.pod.get(&request.id).map_err(other)?;
+        to_its_end(Asked::Other, async move { container.resume().await }).await?;
+        Ok(api::Empty::new())
     }
 
     async fn checkpoint(&self, _: &TtrpcContext, _: api::CheckpointTaskRequest) -> Answer<api::Empty> {
@@ -274,6 +278,7 @@ fn state_response(request: api::StateRequest, bundle: String, found: Status) -> 
     };
     response.status = EnumOrUnknown::new(match found.phase {
         Phase::Created | Phase::Starting => api::Status::CREATED,
+        Phase::Running if found.paused => api::Status::PAUSED,
         Phase::Running => api::Status::RUNNING,
         Phase::Stopped(_) => api::Status::STOPPED,
     });
@@ -323,7 +328,7 @@ mod tests {
 
     #[test]
     fn phases_are_told_in_containerds_words() {
-        let status = |phase| Status { phase, pid: 7, stdio: stdio::Request::default() };
+        let status = |phase| Status { phase, paused: false, pid: 7, stdio: stdio::Request::default() };
         let request = || api::StateRequest { id: "c".into(), exec_id: "e".into(), ..Default::default() };
         for (phase, expected) in [
             (Phase::Created, api::Status::CREATED),

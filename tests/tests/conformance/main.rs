@@ -104,6 +104,7 @@ suite! {
     TestShortRunningTaskPid
     TestTaskForceDelete
     TestTaskResize
+    TestTaskUpdate
     TestWaitStoppedProcess
     TestWaitStoppedTask
 }

@@ -16,7 +16,7 @@ use super::{Group, tree};
 
 /// Kills until no group has a process any more, or `deadline`.
 pub(super) fn kill_all(groups: &[Group], deadline: Instant) -> Result<(), Error> {
-    let freezer = groups.iter().find(|group| group.hierarchy.has_v1("freezer")).map(|group| group.dir.as_path());
+    let freezer = freezer(groups);
     let unified = groups.iter().find(|group| group.hierarchy.is_v2()).map(|group| group.dir.as_path());
     if let Some(group) = unified.and_then(|dir| tree::open(dir).ok()) {
         // Where the file is missing, or a process is not in the unified group (its stage died half way), the list helps.
@@ -40,6 +40,11 @@ pub(super) fn kill_all(groups: &[Group], deadline: Instant) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// The group of v1's freezer.
+pub(super) fn freezer(groups: &[Group]) -> Option<&Path> {
+    groups.iter().find(|group| group.hierarchy.has_v1("freezer")).map(|group| group.dir.as_path())
 }
 
 /// The first group with processes.
@@ -87,7 +92,8 @@ fn freeze(freezer: Option<&Path>) {
     }
 }
 
-fn thaw(freezer: Option<&Path>) {
+/// Thaws the tree of v1's freezer.
+pub(super) fn thaw(freezer: Option<&Path>) {
     if let Some(group) = freezer.and_then(|dir| tree::open(dir).ok()) {
         let thaw = |group: std::os::fd::BorrowedFd<'_>| {
             let _ = tree::write(group, "freezer.state", "THAWED");

@@ -1,0 +1,75 @@
+//! A container that stands still, and goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::cgroup::Cgroup;
+use super::error::Error;
+use super::event::Event;
+use super::process::Phase;
+use super::{Container, Target};
+
+/// Whether a container has been paused. Changed under the lock of updates alone.
+#[derive(Debug, Default)]
+pub(super) struct Paused(AtomicBool);
+
+impl Paused {
+    pub(super) fn get(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Container {
+    /// Stops every process of the container where it stands.
+    ///
+    /// # Errors
+    /// FailedPrecondition unless it runs and is not paused; when a process does not stop within 10 s.
+    pub(crate) async fn pause(&self) -> Result<(), Error> {
+        let _alone = self.updating.lock().await;
+        match self.init.phase() {
+            Phase::Running if !self.paused.get() => {}
+            Phase::Running => return Err(self.cannot("pause", "paused")),
+            Phase::Created | Phase::Starting => return Err(self.cannot("pause", "not started")),
+            Phase::Stopped(_) => return Err(self.cannot("pause", "stopped")),
+        }
+        self.grounds.with_cgroup(Cgroup::freeze).await?;
+        self.paused.0.store(true, Ordering::Release);
+        self.shared.events.emit(&self.id, Event::Paused);
+        Ok(())
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// FailedPrecondition unless it is paused.
+    pub(crate) async fn resume(&self) -> Result<(), Error> {
+        let _alone = self.updating.lock().await;
+        if matches!(self.init.phase(), Phase::Stopped(_)) {
+            return Err(self.cannot("resume", "stopped"));
+        }
+        if !self.paused.get() {
+            return Err(self.cannot("resume", "not paused"));
+        }
+        self.grounds.with_cgroup(Cgroup::thaw).await?;
+        self.paused.0.store(false, Ordering::Release);
+        self.shared.events.emit(&self.id, Event::Resumed);
+        Ok(())
+    }
+
+    /// Refuses what a paused container would never get done.
+    pub(super) fn not_paused(&self, what: &str) -> Result<(), Error> {
+        if self.paused.get() { Err(self.cannot(what, "paused")) } else { Ok(()) }
+    }
+
+    /// Lets a container end whose init was sent SIGKILL, though it or a part of it is frozen.
+    pub(super) async fn let_die(&self, target: &Target) {
+        if matches!(target, Target::Init)
+            && let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await
+        {
+            log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
+        }
+    }
+
+    fn cannot(&self, what: &str, state: &str) -> Error {
+        Error::FailedPrecondition(format!("cannot {what} container {}: it is {state}", self.id))
+    }
+}

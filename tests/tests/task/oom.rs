@@ -1,0 +1,55 @@
+//! What is told when the kernel runs a container out of its memory.
+
+use containerd_shim_protos::events::task::TaskOOM;
+use containerd_shim_protos::protobuf::Message;
+use serde_json::json;
+use tests::{Bundle, Container};
+
+/// A container of 32 MiB.
+fn small() -> Bundle {
+    Bundle::new().set("/linux/resources/memory", json!({ "limit": 33_554_432 }))
+}
+
+const EAT: &str = "tail -c 200000000 /dev/zero";
+
+#[tokio::test]
+async fn an_end_for_want_of_memory_is_told_before_the_exit() {
+    let container = Container::started(small().sh(&format!("exec {EAT}"))).await;
+    assert_eq!(container.wait().await, 137);
+    container.delete().await.unwrap();
+    let topics = container.shim.events.topics(5).await;
+    assert_eq!(topics[..2], ["/tasks/create", "/tasks/start"]);
+    let oom = topics.iter().filter(|topic| *topic == "/tasks/oom").count();
+    assert!(oom >= 1 && topics[2] == "/tasks/oom", "{topics:?}");
+    assert_eq!(topics[topics.len() - 2..], ["/tasks/exit", "/tasks/delete"]);
+    let event = container.shim.events.received().remove(2);
+    assert_eq!(event.type_url, "containerd.events.TaskOOM");
+    assert_eq!(TaskOOM::parse_from_bytes(&event.value).unwrap().container_id, container.id());
+    container.shim.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_exec_that_is_killed_is_told_and_the_container_lives() {
+    let container = Container::sleeping(small()).await;
+    assert_eq!(container.sh(&format!("exec {EAT}")).await.status, 137);
+    for _ in 0..600 {
+        if container.shim.events.received().iter().any(|event| event.topic == "/tasks/oom") {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let topics: Vec<String> = container.shim.events.received().into_iter().map(|event| event.topic).collect();
+    assert!(topics.iter().any(|topic| topic == "/tasks/oom"), "{topics:?}");
+    assert_eq!(container.sh("echo alive").await.ok(), "alive");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn an_end_with_memory_to_spare_is_none() {
+    let container = Container::started(small().sh("exit 1")).await;
+    container.wait().await;
+    container.delete().await.unwrap();
+    let topics = container.shim.events.topics(4).await;
+    assert_eq!(topics, ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
+    container.shim.shut_down().await.unwrap();
+}
