@@ -38,6 +38,9 @@ pub(crate) struct State {
     pub(crate) cgroups: Vec<PathBuf>,
     /// Whether they have been made. Before, they may still be somebody else's, and nothing in them is killed.
     made: bool,
+    /// The scope of systemd's that they are, once it is the container's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<String>,
     /// Its init, once it exists.
     #[serde(default)]
     pub(crate) init: Option<ProcessId>,
@@ -46,12 +49,13 @@ pub(crate) struct State {
 impl State {
     /// A container whose cgroups are about to be made.
     pub(crate) fn planned(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
-        Self { version: VERSION, id: id.to_owned(), namespace: namespace.to_owned(), cgroups, made: false, init: None }
+        let (id, namespace) = (id.to_owned(), namespace.to_owned());
+        Self { version: VERSION, id, namespace, cgroups, made: false, unit: None, init: None }
     }
 
     /// A container whose cgroups are its own.
-    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>) -> Self {
-        Self { made: true, ..Self::planned(id, namespace, cgroups) }
+    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>, unit: Option<&str>) -> Self {
+        Self { made: true, unit: unit.map(str::to_owned), ..Self::planned(id, namespace, cgroups) }
     }
 
     /// Writes it into the bundle; a reader sees the former content or all of the new one.
@@ -145,7 +149,7 @@ fn kill(state: &State) -> Result<(), String> {
 }
 
 fn remove_cgroups(state: &State) -> Result<(), String> {
-    let cgroup = Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups));
+    let cgroup = Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups, state.unit.as_deref()));
     let removed = cgroup.and_then(|cgroup| match state.made {
         true => cgroup.kill_all().and_then(|()| cgroup.remove()),
         false if cgroup.processes()?.is_empty() => cgroup.remove(),
@@ -162,7 +166,7 @@ mod tests {
     fn what_is_written_is_read_and_a_newer_version_is_not_guessed_at() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), None);
-        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()]);
+        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()], Some("eci-c1.scope"));
         state.init = Some(ProcessId { pid: 7, start: 42 });
         state.write(dir.path()).unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), Some(state));
@@ -170,7 +174,8 @@ mod tests {
         assert!(State::read(dir.path()).unwrap_err().contains("newer version (2)"));
         let known = r#"{"version": 1, "id": "c", "namespace": "n", "cgroups": [], "made": true, "later": 1}"#;
         fs::write(dir.path().join(FILE), known).unwrap();
-        assert_eq!(State::read(dir.path()).unwrap().unwrap().init, None);
+        let known = State::read(dir.path()).unwrap().unwrap();
+        assert_eq!((known.init, known.unit), (None, None));
     }
 
     #[test]
@@ -184,7 +189,7 @@ mod tests {
     fn a_pid_that_was_given_to_another_process_is_left_alone() {
         let _dir = tempfile::tempdir().unwrap();
         let me = ProcessId::of(std::process::id()).unwrap();
-        let mut state = State::made("c1", "default", vec![]);
+        let mut state = State::made("c1", "default", vec![], None);
         state.init = Some(ProcessId { start: me.start - 1, ..me });
         assert_eq!(kill(&state), Ok(()));
     }
