@@ -4,16 +4,17 @@
 //! system bus, as in runc. Whether a job is done is asked and not listened for: its object vanishes with it, and a question
 //! has a time limit, which a signal that never comes has not.
 
+use std::cell::RefCell;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use zbus::blocking::Connection;
-use zbus::blocking::connection::Builder;
-use zbus::zvariant::{DynamicType, OwnedObjectPath, OwnedValue};
+use serde::de::DeserializeOwned;
+use zvariant::{OwnedObjectPath, OwnedValue, Type};
 
 use super::Error;
+use super::dbus::{self, Connection, Method};
 use super::properties::Property;
 
 /// What sd_booted(3) looks for.
@@ -22,7 +23,7 @@ const BOOTED: &str = "/run/systemd/system";
 /// systemd's own socket, and that of the bus; the first is a peer and no bus.
 const SOCKETS: [(&str, bool); 2] = [("/run/systemd/private", true), ("/run/dbus/system_bus_socket", false)];
 
-/// How long one call and one job may take.
+/// How long a job may take.
 const PATIENCE: Duration = Duration::from_secs(25);
 
 const SERVICE: &str = "org.freedesktop.systemd1";
@@ -31,7 +32,7 @@ const PATH: &str = "/org/freedesktop/systemd1";
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The manager of this host.
-pub(super) struct Manager(Connection);
+pub(super) struct Manager(RefCell<Connection<UnixStream>>);
 
 impl Manager {
     /// Connects to it.
@@ -45,8 +46,8 @@ impl Manager {
         }
         let mut first = None;
         for (path, peer) in sockets {
-            match connect(path, *peer) {
-                Ok(connection) => return Ok(Self(connection)),
+            match Connection::open(path, *peer) {
+                Ok(connection) => return Ok(Self(RefCell::new(connection))),
                 Err(error) => _ = first.get_or_insert(Error::of("connect to", path, error)),
             }
         }
@@ -105,7 +106,7 @@ impl Manager {
         self.call::<_, ()>(PATH, MANAGER, "ResetFailedUnit", &(unit,)).is_ok()
     }
 
-    fn state(&self, unit: &str) -> zbus::Result<String> {
+    fn state(&self, unit: &str) -> Result<String, dbus::Error> {
         let object: OwnedObjectPath = self.call(PATH, MANAGER, "GetUnit", &(unit,))?;
         let arguments = ("org.freedesktop.systemd1.Unit", "ActiveState");
         let state: OwnedValue = self.call(object.as_str(), PROPERTIES, "Get", &arguments)?;
@@ -117,7 +118,12 @@ impl Manager {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(1);
         let arguments = ("org.freedesktop.systemd1.Job", "State");
-        while self.call::<_, OwnedValue>(job.as_str(), PROPERTIES, "Get", &arguments).is_ok() {
+        loop {
+            match self.call::<_, OwnedValue>(job.as_str(), PROPERTIES, "Get", &arguments) {
+                Ok(_) => {}
+                Err(dbus::Error::Answer { .. }) => return Ok(()),
+                Err(error) => return Err(Error::of(step, unit, error)),
+            }
             if Instant::now() >= deadline {
                 let reason = format!("its job is not done after {} s", PATIENCE.as_secs());
                 return Err(Error::Step { step, object: unit.to_owned(), reason });
@@ -125,27 +131,21 @@ impl Manager {
             std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(50));
         }
-        Ok(())
     }
 
-    fn call<B, R>(&self, path: &str, interface: &str, method: &str, body: &B) -> zbus::Result<R>
+    fn call<B, R>(&self, path: &str, interface: &str, member: &str, body: &B) -> Result<R, dbus::Error>
     where
-        B: Serialize + DynamicType,
-        R: for<'a> zbus::zvariant::DynamicDeserialize<'a>,
+        B: Serialize + Type,
+        R: DeserializeOwned + Type,
     {
         // A peer has no names, and takes a message to any.
-        self.0.call_method(Some(SERVICE), path, Some(interface), method, body)?.body().deserialize()
+        self.0.borrow_mut().call(Method { destination: SERVICE, path, interface, member }, body)
     }
-}
-
-fn connect(path: &str, peer: bool) -> zbus::Result<Connection> {
-    let builder = Builder::async_io_unix_stream(UnixStream::connect(path)?).method_timeout(PATIENCE);
-    if peer { builder.p2p().build() } else { builder.build() }
 }
 
 /// Whether an error is systemd's of this name.
-fn is(error: &zbus::Error, name: &str) -> bool {
-    matches!(error, zbus::Error::MethodError(full, ..) if full.strip_prefix("org.freedesktop.systemd1.") == Some(name))
+fn is(error: &dbus::Error, wanted: &str) -> bool {
+    matches!(error, dbus::Error::Answer { name, .. } if name.strip_prefix("org.freedesktop.systemd1.") == Some(wanted))
 }
 
 fn number(version: &str) -> u32 {

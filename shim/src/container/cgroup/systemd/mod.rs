@@ -10,6 +10,7 @@
 //! one is made, changed and ended, and there is no connection in between.
 
 mod bus;
+mod dbus;
 mod driver;
 mod holder;
 mod properties;
@@ -54,12 +55,8 @@ pub(super) enum Error {
 }
 
 impl Error {
-    fn of(step: &'static str, object: &str, error: zbus::Error) -> Self {
-        let reason = match error {
-            zbus::Error::MethodError(name, text, _) => text.unwrap_or_else(|| name.to_string()),
-            error => error.to_string(),
-        };
-        Self::Step { step, object: object.to_owned(), reason: reason.replace(['\n', '\r'], " ") }
+    fn of(step: &'static str, object: &str, error: dbus::Error) -> Self {
+        Self::Step { step, object: object.to_owned(), reason: error.to_string().replace(['\n', '\r'], " ") }
     }
 }
 
@@ -207,7 +204,7 @@ mod tests {
         let absent = Error::NotBooted.to_string();
         assert!(absent.starts_with("needs systemd, and this host does not run it"), "{absent}");
         assert_eq!(Error::Exists("a.scope".into()).to_string(), "the unit a.scope exists already");
-        let words = Error::of("start", "a.scope", zbus::Error::Failure("one\ntwo".into())).to_string();
+        let words = Error::of("start", "a.scope", dbus::Error::Malformed("one\ntwo".into())).to_string();
         assert!(words.starts_with("start a.scope: ") && !words.contains('\n'), "{words}");
     }
 }

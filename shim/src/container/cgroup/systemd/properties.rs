@@ -5,7 +5,7 @@
 
 use policy::Refusal;
 use policy::plan::Resources;
-use zbus::zvariant::Value;
+use zvariant::Value;
 
 use super::super::cpuset::mask;
 use super::super::devices::{self, Rule};
