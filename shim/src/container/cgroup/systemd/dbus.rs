@@ -91,11 +91,12 @@ impl Connection<UnixStream> {
 }
 
 impl<S: Read + Write> Connection<S> {
-    /// As the user that the kernel says we are.
+    /// As the user that the kernel says we are. All in one piece, as systemd's own client does: its server leaves a
+    /// message that it reads together with the last line lying until there is something more to read.
     fn authenticate(&mut self) -> Result<(), Error> {
         let uid = rustix::process::geteuid().as_raw().to_string();
         let hex: String = uid.bytes().map(|byte| format!("{byte:02x}")).collect();
-        self.stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\n").as_bytes())?;
+        self.stream.write_all(format!("\0AUTH EXTERNAL {hex}\r\nBEGIN\r\n").as_bytes())?;
         let mut line = Vec::new();
         while !line.ends_with(b"\r\n") {
             let mut byte = [0];
@@ -108,7 +109,7 @@ impl<S: Read + Write> Connection<S> {
         if !line.starts_with(b"OK ") {
             return Err(Error::Malformed(String::from_utf8_lossy(&line).trim().to_owned()));
         }
-        Ok(self.stream.write_all(b"BEGIN\r\n")?)
+        Ok(())
     }
 
     /// Calls a method and waits for its result.
