@@ -43,8 +43,11 @@ fn ranges(list: &str) -> Vec<(u32, u32)> {
 pub(super) fn mask(list: &str) -> Option<Vec<u8>> {
     let mut mask = Vec::new();
     for (first, last) in ranges(list) {
-        for number in first..=last.min(first | 0xffff) {
-            let byte = usize::try_from(number / 8).ok().filter(|byte| *byte < 8192)?;
+        if last > 0xffff {
+            return None;
+        }
+        for number in first..=last {
+            let byte = usize::try_from(number / 8).ok()?;
             mask.resize(mask.len().max(byte + 1), 0);
             mask[byte] |= 1 << (number % 8);
         }
