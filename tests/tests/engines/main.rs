@@ -36,6 +36,7 @@ mod pod;
 mod refusals;
 mod restart;
 mod run;
+mod systemd;
 mod tasks;
 mod terminal;
 
