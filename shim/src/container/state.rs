@@ -149,7 +149,8 @@ fn kill(state: &State) -> Result<(), String> {
 }
 
 fn remove_cgroups(state: &State) -> Result<(), String> {
-    let cgroup = Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups, state.unit.as_deref()));
+    let cgroup =
+        Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups, state.unit.as_deref()));
     let removed = cgroup.and_then(|cgroup| match state.made {
         true => cgroup.kill_all().and_then(|()| cgroup.remove()),
         false if cgroup.processes()?.is_empty() => cgroup.remove(),
@@ -166,7 +167,8 @@ mod tests {
     fn what_is_written_is_read_and_a_newer_version_is_not_guessed_at() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), None);
-        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()], Some("eci-c1.scope"));
+        let mut state =
+            State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()], Some("eci-c1.scope"));
         state.init = Some(ProcessId { pid: 7, start: 42 });
         state.write(dir.path()).unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), Some(state));

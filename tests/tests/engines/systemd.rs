@@ -24,7 +24,10 @@ fn on_systemd(test: &str, setup: &Setup, check: fn(&Host)) {
         "[ -z \"$(systemctl list-units --all --plain --no-legend '*.scope' | grep -v '^init.scope')\" ] &&
          [ -z \"$(find /sys/fs/cgroup -name '*.scope' ! -name init.scope)\" ] && ! pgrep -f '[c]ontainerd-shim-eci-v2' > /dev/null",
     );
-    assert_eq!(sh(&host, "find /run/systemd/transient /run/systemd/system.control -name '*.scope*' 2> /dev/null || :"), "");
+    assert_eq!(
+        sh(&host, "find /run/systemd/transient /run/systemd/system.control -name '*.scope*' 2> /dev/null || :"),
+        ""
+    );
 }
 
 fn sh(host: &Host, script: &str) -> String {
@@ -34,9 +37,13 @@ fn sh(host: &Host, script: &str) -> String {
 #[test]
 fn a_scope_has_the_limits_and_a_reload_keeps_them() {
     on_systemd("a_scope_has_the_limits_and_a_reload_keeps_them", &Setup::default(), |host| {
-        sh(host, "in_scope system.slice:eci:c1 --memory-limit 67108864 --cpus 0.5 --device /dev/kmsg $IMAGE c1 sleep 1000");
+        sh(
+            host,
+            "in_scope system.slice:eci:c1 --memory-limit 67108864 --cpus 0.5 --device /dev/kmsg $IMAGE c1 sleep 1000",
+        );
         let group = "system.slice/eci-c1.scope";
-        let properties = "show eci-c1.scope MemoryLimit CPUQuotaPerSecUSec Slice Delegate Transient ActiveState DevicePolicy";
+        let properties =
+            "show eci-c1.scope MemoryLimit CPUQuotaPerSecUSec Slice Delegate Transient ActiveState DevicePolicy";
         assert_eq!(sh(host, properties), "67108864\n500ms\nsystem.slice\nyes\nyes\nactive\nstrict");
         // In every hierarchy, also those that systemd does not manage; and alone: nothing stands in for init any more.
         let paths = "grep -c ':.*/system.slice/eci-c1.scope$' /proc/$(pid c1)/cgroup; grep -c . /proc/$(pid c1)/cgroup";
@@ -50,11 +57,17 @@ fn a_scope_has_the_limits_and_a_reload_keeps_them() {
         sh(host, "systemctl daemon-reload");
         assert_eq!(sh(host, &look), before);
         // What systemd is not told of it sets back: the values stand because they are properties.
-        sh(host, &format!("echo -1 > /sys/fs/cgroup/memory/{group}/memory.limit_in_bytes; systemctl daemon-reload"));
+        let limit = format!("/sys/fs/cgroup/memory/{group}/memory.limit_in_bytes");
+        sh(host, &format!("echo -1 > {limit}; systemctl daemon-reload"));
+        host.until(&format!("grep -qx 67108864 {limit}"));
         assert_eq!(sh(host, &look), before);
-        let inside = "ctr task exec --exec-id e c1 sh -c 'echo in > /dev/null && cut -d: -f3 /proc/self/cgroup | sort -u'";
+        let inside =
+            "ctr task exec --exec-id e c1 sh -c 'echo in > /dev/null && cut -d: -f3 /proc/self/cgroup | sort -u'";
         assert_eq!(sh(host, inside), "/");
-        sh(host, "ctr task kill -s KILL c1; while ctr task ls | grep -q RUNNING; do sleep 0.05; done; ctr task rm c1; ctr c rm c1");
+        sh(
+            host,
+            "ctr task kill -s KILL c1; while ctr task ls | grep -q RUNNING; do sleep 0.05; done; ctr task rm c1; ctr c rm c1",
+        );
         assert_eq!(sh(host, &format!("ls -d /sys/fs/cgroup/*/{group} 2> /dev/null | wc -l")), "0");
     });
 }
@@ -71,14 +84,18 @@ fn runcs_options_ask_for_it_too() {
         };
         run("a-b.slice:eci:c1", "c1").ok();
         let path = "/a.slice/a-b.slice/eci-c1.scope";
-        let found = format!("grep ^[0-9]*:memory: /proc/$(pid c1)/cgroup; show eci-c1.scope Slice; containerd-shim-eci-v2 ranges | grep -c ' c1 '");
-        assert_eq!(sh(host, &found).split_once(':').map(|it| it.1), Some(&*format!("memory:{path}\na-b.slice\n1")));
+        let found = "grep ^[0-9]*:memory: /proc/$(pid c1)/cgroup; show eci-c1.scope Slice; containerd-shim-eci-v2 ranges | grep -c ' c1 '";
+        assert_eq!(sh(host, found).split_once(':').map(|it| it.1), Some(&*format!("memory:{path}\na-b.slice\n1")));
         let refused = run("/a/path", "c2");
-        let reason = "linux.cgroupsPath: \"/a/path\" is not slice:prefix:name, which the runtime option SystemdCgroup asks for";
+        let reason =
+            "linux.cgroupsPath: \"/a/path\" is not slice:prefix:name, which the runtime option SystemdCgroup asks for";
         assert!(refused.status != 0 && refused.stdout.contains(reason), "{refused:#?}");
         // The name is the container's as long as it runs.
         let taken = run("a-b.slice:eci:c1", "c3");
-        assert!(taken.status != 0 && taken.stdout.contains("linux.cgroupsPath: the container's cgroup is not empty"), "{taken:#?}");
+        assert!(
+            taken.status != 0 && taken.stdout.contains("linux.cgroupsPath: the container's cgroup is not empty"),
+            "{taken:#?}"
+        );
         let elsewhere = run("system.slice:eci:c1", "c4");
         assert!(elsewhere.stdout.contains("linux.cgroupsPath: the unit eci-c1.scope exists already"), "{elsewhere:#?}");
         assert_eq!(sh(host, "show eci-c1.scope ActiveState"), "active");

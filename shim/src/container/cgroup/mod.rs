@@ -224,8 +224,7 @@ fn needs_v2(resources: &Resources) -> bool {
 /// The group that a plan asks for, in every hierarchy.
 fn groups(layout: &Layout, plan: &policy::plan::Cgroup, default_path: &str) -> Result<Vec<Group>, Error> {
     if let Some(scope) = Scope::of(plan.path.as_ref()) {
-        let place =
-            |root: Hierarchy| Group { dir: scope.directory(&root), hierarchy: root };
+        let place = |root: Hierarchy| Group { dir: scope.directory(&root), hierarchy: root };
         return Ok(Layout::of_process_1()?.hierarchies.into_iter().map(place).collect());
     }
     let path = place::wanted(plan.path.as_ref(), default_path)?;

@@ -233,7 +233,10 @@ impl Message {
             None => String::new(),
         };
         if signature != R::SIGNATURE.to_string_no_parens() {
-            return Err(Error::Malformed(format!("its type is {signature:?}, not {:?}", R::SIGNATURE.to_string_no_parens())));
+            return Err(Error::Malformed(format!(
+                "its type is {signature:?}, not {:?}",
+                R::SIGNATURE.to_string_no_parens()
+            )));
         }
         Ok(Data::new(&*self.body, Context::new_dbus(self.endian, 0)).deserialize()?.0)
     }

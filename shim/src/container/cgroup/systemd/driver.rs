@@ -26,7 +26,9 @@ pub(crate) fn choose(path: Option<CgroupPath>, namespace: &str, id: &str) -> Res
         }
         Some(path) => Ok(path),
         // Ids are unique in their namespace.
-        None => Ok(CgroupPath::Systemd { slice: String::new(), prefix: PREFIX.into(), name: format!("{namespace}-{id}") }),
+        None => {
+            Ok(CgroupPath::Systemd { slice: String::new(), prefix: PREFIX.into(), name: format!("{namespace}-{id}") })
+        }
     }
 }
 
@@ -120,7 +122,8 @@ mod tests {
         assert_eq!(chosen, expected);
         assert_eq!(choose(Some(expected.clone()), "n", "i"), Ok(expected));
         let refusal = choose(Some(CgroupPath::Cgroupfs("/a/b".into())), "n", "i").expect_err("a refusal").to_string();
-        let text = "linux.cgroupsPath: \"/a/b\" is not slice:prefix:name, which the runtime option SystemdCgroup asks for";
+        let text =
+            "linux.cgroupsPath: \"/a/b\" is not slice:prefix:name, which the runtime option SystemdCgroup asks for";
         assert_eq!(refusal, text);
     }
 

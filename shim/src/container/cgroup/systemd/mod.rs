@@ -34,7 +34,9 @@ use holder::Holder;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     /// Process 1 is not systemd.
-    #[error("needs systemd, and this host does not run it (there is no socket of systemd or of the system's bus in /run)")]
+    #[error(
+        "needs systemd, and this host does not run it (there is no socket of systemd or of the system's bus in /run)"
+    )]
     NotBooted,
     /// Another container, or a service of the host, has the name.
     #[error("the unit {0} exists already")]

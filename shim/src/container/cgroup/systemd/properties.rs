@@ -176,11 +176,8 @@ pub(super) fn devices(rules: &[Rule]) -> Result<Vec<Property>, Refusal> {
         return Err(Refusal::new(denied.from.field(), reason));
     }
     let groups = std::fs::read_to_string("/proc/devices").unwrap_or_default();
-    let allowed: Vec<(String, String)> = list
-        .exceptions
-        .iter()
-        .flat_map(|it| it.of_systemd(&groups).map(|device| (device, it.letters())))
-        .collect();
+    let allowed: Vec<(String, String)> =
+        list.exceptions.iter().flat_map(|it| it.of_systemd(&groups).map(|device| (device, it.letters()))).collect();
     Ok(vec![("DevicePolicy", Value::from("strict")), ("DeviceAllow", Value::from(allowed))])
 }
 

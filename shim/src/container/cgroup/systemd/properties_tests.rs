@@ -33,7 +33,8 @@ fn resources() -> Resources {
 #[test]
 fn the_limits_of_both_versions() {
     let v2 = told(&limits(&resources(), true, NEW)).join(" ");
-    let expected = "MemoryMax=100 MemoryLow=50 MemorySwapMax=50 CPUWeight=100 IOWeight=1 CPUQuotaPerSecUSec=500000 TasksMax=7";
+    let expected =
+        "MemoryMax=100 MemoryLow=50 MemorySwapMax=50 CPUWeight=100 IOWeight=1 CPUQuotaPerSecUSec=500000 TasksMax=7";
     assert_eq!(v2, expected);
     let v1 = told(&limits(&resources(), false, NEW)).join(" ");
     assert_eq!(v1, "MemoryLimit=100 CPUShares=1024 BlockIOWeight=10 CPUQuotaPerSecUSec=500000 TasksMax=7");
@@ -53,7 +54,10 @@ fn no_limit_is_infinity_and_zero_is_not_set() {
         ..Resources::default()
     };
     let v2 = told(&limits(&open, true, NEW)).join(" ");
-    assert_eq!(v2, "MemoryMax=infinity MemoryLow=0 MemorySwapMax=infinity CPUQuotaPerSecUSec=infinity TasksMax=infinity");
+    assert_eq!(
+        v2,
+        "MemoryMax=infinity MemoryLow=0 MemorySwapMax=infinity CPUQuotaPerSecUSec=infinity TasksMax=infinity"
+    );
     let zero = Resources {
         memory_limit: Some(0),
         cpu_shares: Some(0),
@@ -149,6 +153,7 @@ fn device_rules_of_v1_are_a_list_of_what_is_allowed() {
     assert_eq!(told(&devices(&everything).unwrap()), ["DevicePolicy=auto"]);
     let all_but = [rule(true, None, None, None), rule(false, Some(DeviceKind::Block), Some(8), Some(1))];
     let refusal = devices(&devices::rules(&all_but).unwrap()).unwrap_err().to_string();
-    let expected = "linux.resources.devices[1]: b 8:1 rw: is denied among what is allowed, which systemd cannot keep on cgroup v1";
+    let expected =
+        "linux.resources.devices[1]: b 8:1 rw: is denied among what is allowed, which systemd cannot keep on cgroup v1";
     assert_eq!(refusal, expected);
 }
