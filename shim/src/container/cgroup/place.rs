@@ -32,7 +32,7 @@ pub(super) fn join(base: &Path, path: &str) -> PathBuf {
     joined
 }
 
-/// The path that the spec asks for, or else `default`.
+/// The path that the spec asks for, or else `default`. (Where a scope of systemd's lies, [`super::systemd`] says.)
 ///
 /// # Errors
 /// When it does not name a group below the hierarchy's root.
@@ -41,8 +41,7 @@ pub(super) fn wanted<'a>(path: Option<&'a CgroupPath>, default: &'a str) -> Resu
     let path = match path {
         None => default,
         Some(CgroupPath::Cgroupfs(path)) => path,
-        // Where that one lies, systemd says: super::systemd.
-        Some(CgroupPath::Systemd { .. }) => return refuse(default, "is no path"),
+        Some(CgroupPath::Systemd { name, .. }) => return refuse(name, "is a scope of systemd's, and no path"),
     };
     if path.split('/').any(|part| part == "..") {
         return refuse(path, "has a .. component");
