@@ -117,6 +117,16 @@ fn what_a_killed_shim_leaves_is_stopped_by_delete() {
     });
 }
 
+#[test]
+fn the_bus_of_the_system_serves_as_well() {
+    on_systemd("the_bus_of_the_system_serves_as_well", &Setup::default(), |host| {
+        sh(host, "systemctl start dbus.socket && rm /run/systemd/private");
+        sh(host, "in_scope :eci:c1 --memory-limit 67108864 $IMAGE c1 sleep 1000");
+        assert_eq!(sh(host, "show eci-c1.scope MemoryLimit ActiveState"), "67108864\nactive");
+        sh(host, "ctr task rm -f c1 2> /dev/null; ctr c rm c1");
+    });
+}
+
 fn cri() -> Setup {
     let hosts = place::sources().join("hosts");
     Setup { containerd: Some(hosts.join("containerd-cri-systemd.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
