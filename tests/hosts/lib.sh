@@ -10,6 +10,9 @@ running=${ECI_HOSTS_RUN:-$hosts/run}
 # The engines: Debian's suite, and the containerd that it brings.
 suites="bookworm trixie sid"
 
+# The suites that also boot with systemd: a test host (cgroup v1 and hybrid, which newer ones give up), the virtual machine.
+systemd_suites="bookworm trixie"
+
 # And the newest one, from its Go module: the test host `newest` is trixie with this containerd.
 newest_containerd=v2.4.2
 

@@ -135,6 +135,10 @@ fn missing(suite: &str) -> Option<String> {
     if suite == "newest" {
         return (!complete(suite)).then(|| "the newest containerd is not built (tests/hosts/newest)".to_owned());
     }
+    if suite == "systemd" {
+        return (!complete("systemd/bookworm"))
+            .then(|| "there is no systemd (tests/hosts/systemd bookworm)".to_owned());
+    }
     (!complete(&format!("rootfs/{suite}")))
         .then(|| format!("there is no chroot of Debian {suite} (tests/hosts/chroot {suite})"))
 }

@@ -140,7 +140,10 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
         log::warn!(container = request.id.as_str(); "{note}");
     }
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
-    let plan = spec::plan(&loaded.spec, &asked)?;
+    let mut plan = spec::plan(&loaded.spec, &asked)?;
+    if request.options.systemd_cgroup {
+        plan.cgroup.path = Some(cgroup::choose(plan.cgroup.path.take(), namespace, &request.id)?);
+    }
     failpoint::hit("create-planned", &request.id);
     let seccomp = plan.process.seccomp.as_ref().map(|profile| compile_now(profile, &request.id)).transpose()?;
     let leases = ids::leases()?;
@@ -162,7 +165,8 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     let cgroup = draft.cgroup.insert(cgroup).clone();
     cgroup.delegate(id_map).map_err(of_cgroup)?;
     failpoint::hit("create-grouped", &request.id);
-    State::made(&request.id, namespace, cgroup.paths(), &plan.hooks).write(&request.bundle).map_err(Error::Failed)?;
+    let (hooks, unit) = (&plan.hooks, cgroup.unit());
+    State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
     Ok(Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies })
 }
@@ -247,11 +251,13 @@ async fn finish(
 }
 
 fn record(draft: &mut Draft, pid: u32, namespace: &str, hooks: &Hooks) -> Result<(), Error> {
+    draft.cgroup.as_ref().map_or(Ok(()), Cgroup::has_init).map_err(of_cgroup)?;
     let cgroups = draft.cgroup.as_ref().map(Cgroup::paths).unwrap_or_default();
     if let Some(lease) = &mut draft.lease {
         lease.record(pid, &cgroups).map_err(ids::of_lease)?;
     }
-    let mut state = State::made(&draft.id, namespace, cgroups, hooks);
+    let unit = draft.cgroup.as_ref().and_then(Cgroup::unit);
+    let mut state = State::made(&draft.id, namespace, cgroups, hooks, unit);
     let init = ProcessId::of(pid).map_err(|error| Error::Failed(format!("look at init (pid {pid}): {error}")))?;
     state.init = Some(init);
     state.write(&draft.bundle).map_err(Error::Failed)

@@ -108,7 +108,7 @@ mod tests {
             poststop: vec![hook(0, "cat eci.json >> seen; exit 1"), hook(1, "echo >> seen; cat >> seen")],
             ..Hooks::default()
         };
-        let mut state = State::made("c", "n", vec![], &hooks);
+        let mut state = State::made("c", "n", vec![], &hooks, None);
         state.write(dir.path()).unwrap();
         let warned = std::cell::RefCell::new(Vec::new());
         poststop_alone(dir.path(), &|line| warned.borrow_mut().push(line.to_owned()));

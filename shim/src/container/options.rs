@@ -5,6 +5,8 @@
 pub(crate) struct Options {
     /// The container's processes keep the keyring of whoever starts them, instead of a fresh session keyring.
     pub(crate) no_new_keyring: bool,
+    /// systemd makes the container's cgroup.
+    pub(crate) systemd_cgroup: bool,
     /// Who owns the pipes of standard input and output: uid and gid on the host. Without it, the process's own user.
     pub(crate) stdio_owner: Option<(u32, u32)>,
 }

@@ -43,6 +43,9 @@ pub(crate) struct State {
     pub(crate) cgroups: Vec<PathBuf>,
     /// Whether they have been made. Before, they may still be somebody else's, and nothing in them is killed.
     made: bool,
+    /// The scope of systemd's that they are, once it is the container's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unit: Option<String>,
     /// Its init, once it exists.
     #[serde(default)]
     pub(crate) init: Option<ProcessId>,
@@ -63,6 +66,7 @@ impl State {
             namespace: namespace.to_owned(),
             cgroups,
             made: false,
+            unit: None,
             init: None,
             poststop: Vec::new(),
             annotations: BTreeMap::new(),
@@ -70,8 +74,9 @@ impl State {
     }
 
     /// A container whose cgroups are its own, and whose hooks are due from here on.
-    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>, hooks: &Hooks) -> Self {
-        let mut state = Self { made: true, ..Self::planned(id, namespace, cgroups) };
+    pub(crate) fn made(id: &str, namespace: &str, cgroups: Vec<PathBuf>, hooks: &Hooks, unit: Option<&str>) -> Self {
+        let unit = unit.map(str::to_owned);
+        let mut state = Self { made: true, unit, ..Self::planned(id, namespace, cgroups) };
         if !hooks.poststop.is_empty() {
             state.poststop.clone_from(&hooks.poststop);
             state.annotations.clone_from(&hooks.annotations);
@@ -173,7 +178,8 @@ fn kill(state: &State) -> Result<(), String> {
 }
 
 fn remove_cgroups(state: &State) -> Result<(), String> {
-    let cgroup = Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups));
+    let cgroup =
+        Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups, state.unit.as_deref()));
     let removed = cgroup.and_then(|cgroup| match state.made {
         true => cgroup.kill_all().and_then(|()| cgroup.remove()),
         false if cgroup.processes()?.is_empty() => cgroup.remove(),
@@ -190,7 +196,8 @@ mod tests {
     fn what_is_written_is_read_and_a_newer_version_is_not_guessed_at() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), None);
-        let mut state = State::made("c1", "default", vec!["/sys/fs/cgroup/eci/default/c1".into()], &Hooks::default());
+        let (cgroups, unit) = (vec!["/sys/fs/cgroup/eci/default/c1".into()], Some("eci-c1.scope"));
+        let mut state = State::made("c1", "default", cgroups, &Hooks::default(), unit);
         state.init = Some(ProcessId { pid: 7, start: 42 });
         state.write(dir.path()).unwrap();
         assert_eq!(State::read(dir.path()).unwrap(), Some(state));
@@ -198,7 +205,8 @@ mod tests {
         assert!(State::read(dir.path()).unwrap_err().contains("newer version (3)"));
         let known = r#"{"version": 1, "id": "c", "namespace": "n", "cgroups": [], "made": true, "later": 1}"#;
         fs::write(dir.path().join(FILE), known).unwrap();
-        assert_eq!(State::read(dir.path()).unwrap().unwrap().init, None);
+        let known = State::read(dir.path()).unwrap().unwrap();
+        assert_eq!((known.init, known.unit), (None, None));
     }
 
     #[test]
@@ -212,7 +220,7 @@ mod tests {
     fn a_pid_that_was_given_to_another_process_is_left_alone() {
         let _dir = tempfile::tempdir().unwrap();
         let me = ProcessId::of(std::process::id()).unwrap();
-        let mut state = State::made("c1", "default", vec![], &Hooks::default());
+        let mut state = State::made("c1", "default", vec![], &Hooks::default(), None);
         state.init = Some(ProcessId { start: me.start - 1, ..me });
         assert_eq!(kill(&state), Ok(()));
     }

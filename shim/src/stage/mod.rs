@@ -46,12 +46,16 @@ pub(crate) const HOOKS: &str = "stage-hooks";
 /// The hidden verb of the exec stage.
 pub(crate) const EXEC: &str = "stage-exec";
 
+/// The hidden verb of the process that a scope of systemd's is made with: it waits for the end of its standard input.
+pub(crate) const HOLD: &str = "stage-hold";
+
 /// Runs the stage called `verb`, whose control socket is the standard input. None when `verb` is no stage.
 pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
     let stage = match verb {
         BUILD => build::run,
         EXEC => exec::run,
         HOOKS => hooks::run,
+        HOLD => return Some(hold()),
         _ => return None,
     };
     Some(match control_socket() {
@@ -62,6 +66,13 @@ pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
             std::process::ExitCode::FAILURE
         }
     })
+}
+
+fn hold() -> std::process::ExitCode {
+    match nix::sys::prctl::set_dumpable(false).map(|()| std::io::copy(&mut std::io::stdin(), &mut std::io::sink())) {
+        Ok(Ok(_)) => std::process::ExitCode::SUCCESS,
+        _ => std::process::ExitCode::FAILURE,
+    }
 }
 
 /// Hides the stage from everything it may come to share a pid namespace with, and takes the control socket from the

@@ -62,7 +62,6 @@ fn of_runtime(options: RuntimeOptions) -> Result<Decoded, String> {
 
 fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
     for (asked, name) in [
-        (options.systemd_cgroup, "SystemdCgroup"),
         (options.no_pivot_root, "NoPivotRoot"),
         (!options.criu_image_path.is_empty(), "CriuImagePath"),
         (!options.criu_work_path.is_empty(), "CriuWorkPath"),
@@ -84,6 +83,7 @@ fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
     }
     let honoured = Options {
         no_new_keyring: options.no_new_keyring,
+        systemd_cgroup: options.systemd_cgroup,
         stdio_owner: (options.io_uid != 0 || options.io_gid != 0).then_some((options.io_uid, options.io_gid)),
     };
     Ok((honoured, passed_over))
@@ -170,9 +170,10 @@ mod tests {
         let (options, notes) = runc(&asked).unwrap();
         assert!(options.no_new_keyring && options.stdio_owner == Some((5, 0)));
         assert!(notes.len() == 1 && notes[0].contains("BinaryName (runc)"));
-        let error = runc(&RuncOptions { systemd_cgroup: true, ..Default::default() }).unwrap_err();
-        assert_eq!(error, "runtime option SystemdCgroup is not implemented yet");
-        assert!(runc(&RuncOptions { no_pivot_root: true, ..Default::default() }).is_err());
+        assert!(!options.systemd_cgroup);
+        assert!(runc(&RuncOptions { systemd_cgroup: true, ..Default::default() }).unwrap().0.systemd_cgroup);
+        let error = runc(&RuncOptions { no_pivot_root: true, ..Default::default() }).unwrap_err();
+        assert_eq!(error, "runtime option NoPivotRoot is not implemented yet");
     }
 
     #[test]
@@ -180,7 +181,7 @@ mod tests {
         // no_new_keyring, io_uid 200000, io_gid 5, and a field of no interest (cgroups_mode).
         let bytes = [&[8 << 3, 1, 10 << 3, 0xc0, 0x9a, 0x0c, 11 << 3, 5][..], &field(7, "x")].concat();
         let (options, _) = decode(Some(&any("containerd.linux.runc.CreateOptions", bytes))).unwrap();
-        assert_eq!(options, Options { no_new_keyring: true, stdio_owner: Some((200_000, 5)) });
+        assert_eq!(options, Options { no_new_keyring: true, stdio_owner: Some((200_000, 5)), ..Options::default() });
         let pivot = any("containerd.linux.runc.CreateOptions", vec![1 << 3, 1]);
         assert_eq!(decode(Some(&pivot)).unwrap_err(), "runtime option NoPivotRoot is not implemented yet");
     }

@@ -38,6 +38,7 @@ mod pod;
 mod refusals;
 mod restart;
 mod run;
+mod systemd;
 mod tasks;
 mod terminal;
 

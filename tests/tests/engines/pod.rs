@@ -18,7 +18,7 @@ fn cri() -> Setup {
     Setup { containerd: Some(hosts.join("containerd-cri.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
 }
 
-fn call(host: &Host, method: &str, request: &Value) -> Value {
+pub(super) fn call(host: &Host, method: &str, request: &Value) -> Value {
     let mut command = Command::new(place::sources().join("hosts/cri"));
     command.arg(host.state().join("run/containerd/containerd.sock")).arg(method);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -29,11 +29,11 @@ fn call(host: &Host, method: &str, request: &Value) -> Value {
     serde_json::from_str(&output.stdout).expect("an answer")
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
 }
 
-struct Pod<'a> {
+pub(super) struct Pod<'a> {
     host: &'a Host,
     config: Value,
     id: String,
@@ -41,18 +41,23 @@ struct Pod<'a> {
 
 impl<'a> Pod<'a> {
     fn run(host: &'a Host) -> Self {
+        Self::run_below(host, "/pods")
+    }
+
+    /// A pod whose groups are below `parent`.
+    pub(super) fn run_below(host: &'a Host, parent: &str) -> Self {
         for image in ["busybox", "pause"] {
             host.sh(&format!("ctr -n k8s.io image import /hosts/images/{image}.tar")).ok();
         }
         let config = json!({
             "metadata": { "name": "pod", "uid": "pod", "namespace": "ns" }, "hostname": "pod", "log_directory": "/var/log/pods",
-            "linux": { "cgroup_parent": "/pods" },
+            "linux": { "cgroup_parent": parent },
         });
         let answer = call(host, "RunPodSandbox", &json!({ "config": config, "runtime_handler": "eci" }));
         Self { host, config, id: text(&answer["podSandboxId"]) }
     }
 
-    fn container(&self, name: &str, user: u32, command: &[&str]) -> String {
+    pub(super) fn container(&self, name: &str, user: u32, command: &[&str]) -> String {
         let config = json!({
             "metadata": { "name": name }, "image": { "image": IMAGE }, "command": command, "log_path": format!("{name}.log"),
             "linux": {
@@ -67,14 +72,14 @@ impl<'a> Pod<'a> {
     }
 
     /// Exit code and standard output of a command in a container.
-    fn exec(&self, container: &str, script: &str) -> (i64, String) {
+    pub(super) fn exec(&self, container: &str, script: &str) -> (i64, String) {
         let request = json!({ "container_id": container, "cmd": ["sh", "-c", script], "timeout": 30 });
         let answer = call(self.host, "ExecSync", &request);
         (answer["exitCode"].as_i64().unwrap_or(0), answer["stdout"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Stops and removes the containers, then the pod.
-    fn end(self, containers: &[&str]) {
+    pub(super) fn end(self, containers: &[&str]) {
         for id in containers {
             call(self.host, "StopContainer", &json!({ "container_id": id, "timeout": 1 }));
             call(self.host, "RemoveContainer", &json!({ "container_id": id }));

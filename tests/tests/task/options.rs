@@ -11,7 +11,10 @@ use tests::{Bundle, Container, Shim};
 use ttrpc::Code;
 
 async fn create(type_url: &str, value: Vec<u8>) -> Answer<Container> {
-    let bundle = Bundle::new().args(&["/bin/sleep", "1000"]);
+    create_of(Bundle::new().args(&["/bin/sleep", "1000"]), type_url, value).await
+}
+
+async fn create_of(bundle: Bundle, type_url: &str, value: Vec<u8>) -> Answer<Container> {
     let shim = Shim::start(&bundle).await;
     let pipes = Pipes::output();
     let mut request = shim::create_request(&bundle, &pipes);
@@ -64,12 +67,29 @@ async fn what_is_not_built_is_refused_by_name() {
     for ((type_url, value), name) in [
         (("runtimeoptions.v1.Options", field(2, "/etc/eci/config.toml")), "ConfigPath (/etc/eci/config.toml)"),
         (("runtimeoptions.v1.Options", field(3, "a = 1")), "ConfigBody"),
-        (runc(&Options { systemd_cgroup: true, ..Default::default() }), "SystemdCgroup"),
         (runc(&Options { no_pivot_root: true, ..Default::default() }), "NoPivotRoot"),
         (("example.com/runhcs.Options", Vec::new()), "runhcs.Options"),
     ] {
         let failure = create(type_url, value).await.err().expect("a refusal");
         assert_eq!((failure.code, failure.message.lines().count()), (Code::INVALID_ARGUMENT, 1), "{failure:?}");
         assert!(failure.message.contains(name), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cgroup_of_systemds_needs_systemd() {
+    let (type_url, value) = runc(&Options { systemd_cgroup: true, ..Default::default() });
+    for (path, reason) in [
+        (Some("/a/path"), "\"/a/path\" is not slice:prefix:name, which the runtime option SystemdCgroup asks for"),
+        (Some("system.slice:eci:c1"), "needs systemd, and this host does not run it"),
+        (None, "needs systemd, and this host does not run it"),
+    ] {
+        let bundle = match path {
+            Some(path) => Bundle::new().set("/linux/cgroupsPath", serde_json::json!(path)),
+            None => Bundle::new().remove("/linux/cgroupsPath"),
+        };
+        let failure = create_of(bundle, type_url, value.clone()).await.err().expect("a refusal");
+        assert_eq!((failure.code, failure.message.lines().count()), (Code::UNKNOWN, 1), "{failure:?}");
+        assert!(failure.message.contains(&format!("linux.cgroupsPath: {reason}")), "{failure:?}");
     }
 }

@@ -2,7 +2,7 @@
 //! containerd 1.7 with what most users have.
 //!
 //! The machine is emulated, so all tests share one boot: `checks.sh` does the checks and says how each went, and each test
-//! here is about one of them.
+//! here is about one of them. A second boot, at the same time, has systemd as process 1, and `systemd.sh` for its checks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
@@ -11,15 +11,29 @@ use std::sync::OnceLock;
 
 use tests::{Output, place};
 
-/// How the checks went: nothing, or what was wrong. None where there is no machine.
-fn results() -> Option<&'static BTreeMap<String, String>> {
-    static RESULTS: OnceLock<Option<BTreeMap<String, String>>> = OnceLock::new();
-    RESULTS.get_or_init(|| place::hosts().join("vm/.complete").exists().then(run)).as_ref()
+/// How the checks of one boot went, by name: nothing, or what was wrong.
+type Results = BTreeMap<String, String>;
+
+/// Those of `checks.sh`. None where there is no machine.
+fn results() -> Option<&'static Results> {
+    static RESULTS: OnceLock<Option<Results>> = OnceLock::new();
+    RESULTS.get_or_init(|| place::hosts().join("vm/.complete").exists().then(|| run("checks.sh", false))).as_ref()
+}
+
+/// Those of `systemd.sh`. None where there is no machine, or none with systemd.
+fn results_with_systemd() -> Option<&'static Results> {
+    static RESULTS: OnceLock<Option<Results>> = OnceLock::new();
+    let complete = |dir: &str| place::hosts().join(dir).join(".complete").exists();
+    let is_there = || complete("vm") && complete("systemd/trixie");
+    RESULTS.get_or_init(|| is_there().then(|| run("systemd.sh", true))).as_ref()
 }
 
 /// Boots, checks, and reads `RESULT name ok|failed` lines, each with its text below.
-fn run() -> BTreeMap<String, String> {
+fn run(checks: &str, systemd: bool) -> Results {
     let job = place::new_dir("vm");
+    if systemd {
+        std::fs::write(job.join("systemd"), "").expect("a file");
+    }
     let sources = place::sources().join("tests/vm");
     let copy = |from: std::path::PathBuf, to: &str| {
         let done = Command::new("cp").arg("-a").arg(from).arg(job.join(to)).status();
@@ -27,7 +41,7 @@ fn run() -> BTreeMap<String, String> {
     };
     std::fs::create_dir(job.join("bin")).expect("a directory");
     copy(sources.join("run.sh"), "run.sh");
-    copy(sources.join("checks.sh"), "checks.sh");
+    copy(sources.join(checks), "checks.sh");
     copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
     copy(place::busybox(), "rootfs");
     let shim = job.join("bin/containerd-shim-eci-v2");
@@ -51,12 +65,12 @@ fn run() -> BTreeMap<String, String> {
 
 /// A test for each check, and one that there is a test for each.
 macro_rules! checks {
-    ($($name:ident)*) => {
+    ($results:path, $every:ident: $($name:ident)*) => {
         $(
             #[test]
             fn $name() {
                 let name = stringify!($name);
-                let Some(results) = results() else {
+                let Some(results) = $results() else {
                     return tests::skip(name, "there is no virtual machine (tests/hosts/vm)");
                 };
                 let text = results.get(name).unwrap_or_else(|| panic!("not checked: {results:#?}"));
@@ -65,9 +79,9 @@ macro_rules! checks {
         )*
 
         #[test]
-        fn every_check_has_its_test() {
-            let Some(results) = results() else {
-                return tests::skip("every_check_has_its_test", "there is no virtual machine (tests/hosts/vm)");
+        fn $every() {
+            let Some(results) = $results() else {
+                return tests::skip(stringify!($every), "there is no virtual machine (tests/hosts/vm)");
             };
             let mut tests = [$(stringify!($name)),*];
             tests.sort_unstable();
@@ -76,7 +90,7 @@ macro_rules! checks {
     };
 }
 
-checks! {
+checks! { results, every_check_has_its_test:
     a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own
     exit_codes_are_those_of_the_programs
     limits_are_in_the_group_and_every_process_is_in_it
@@ -93,4 +107,10 @@ checks! {
     what_a_killed_shim_leaves_goes_with_the_task
     the_look_at_the_host_says_what_there_is_and_what_is_missing
     nothing_is_left
+}
+
+checks! { results_with_systemd, every_check_with_systemd_has_its_test:
+    a_scope_has_the_limits_and_a_reload_keeps_them
+    device_rules_hold_after_a_reload
+    a_limit_of_one_process_and_a_set_of_cpus_are_properties
 }

@@ -46,7 +46,7 @@ fn weight(name: String, device: Option<BlockDevice>, weight: u16, version: Versi
 }
 
 /// From BFQ's 10-1000 to 1-10000, as runc does.
-fn io_weight(weight: u16) -> u64 {
+pub(super) fn io_weight(weight: u16) -> u64 {
     1 + u64::from(weight).saturating_sub(10) * 9999 / 990
 }
 

@@ -39,9 +39,35 @@ fn ranges(list: &str) -> Vec<(u32, u32)> {
     list.trim().split(',').filter_map(range).collect()
 }
 
+/// A list as systemd takes it: bit `n % 8` of byte `n / 8`. None for what is no list, or longer than any machine's.
+pub(super) fn mask(list: &str) -> Option<Vec<u8>> {
+    let mut mask = Vec::new();
+    for (first, last) in ranges(list) {
+        if last > 0xffff {
+            return None;
+        }
+        for number in first..=last {
+            let byte = usize::try_from(number / 8).ok()?;
+            mask.resize(mask.len().max(byte + 1), 0);
+            mask[byte] |= 1 << (number % 8);
+        }
+    }
+    (!mask.is_empty()).then_some(mask)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_is_a_mask_for_systemd() {
+        assert_eq!(mask("0"), Some(vec![1]));
+        assert_eq!(mask("0-3,8"), Some(vec![0x0f, 1]));
+        assert_eq!(mask("17"), Some(vec![0, 0, 2]));
+        for none in ["", "x", "3-1", "99999999", "0-4294967295"] {
+            assert_eq!(mask(none), None, "{none}");
+        }
+    }
 
     #[test]
     fn a_list_must_be_among_what_is_above() {

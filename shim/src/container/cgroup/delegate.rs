@@ -50,7 +50,7 @@ impl Cgroup {
                 give(leaf.as_fd(), &dir.join(LEAF), map, list.lines())?;
             }
         }
-        Ok(())
+        self.move_holder_to_leaf()
     }
 }
 

@@ -111,13 +111,38 @@ impl Exception {
     }
 }
 
+impl Exception {
+    /// The letters of what is done.
+    pub(super) fn letters(&self) -> String {
+        [(READ, 'r'), (WRITE, 'w'), (MKNOD, 'm')].iter().filter(|it| self.access & it.0 != 0).map(|it| it.1).collect()
+    }
+
+    /// The devices as systemd's `DeviceAllow` names them (systemd.resource-control(5)). All of one major number have the
+    /// name that `groups` (`/proc/devices`) gives them; where the kernel has no driver there is none, nor anything to open.
+    pub(super) fn of_systemd(&self, groups: &str) -> Option<String> {
+        let kind = if self.block { "block" } else { "char" };
+        match (self.major, self.minor) {
+            (None, None) => Some(format!("{kind}-*")),
+            (Some(major), Some(minor)) => Some(format!("/dev/{kind}/{major}:{minor}")),
+            (Some(major), None) => group_name(groups, self.block, major).map(|name| format!("{kind}-{name}")),
+            (None, Some(_)) => None,
+        }
+    }
+}
+
+/// The name of a major number: `/proc/devices` has a heading and lines of number and name for each kind.
+fn group_name(groups: &str, block: bool, major: u32) -> Option<&str> {
+    let heading = if block { "Block devices:" } else { "Character devices:" };
+    let lines = groups.lines().skip_while(|line| *line != heading).skip(1).take_while(|line| !line.is_empty());
+    lines.filter_map(|line| line.trim().split_once(' ')).find(|it| it.0 == major.to_string()).map(|it| it.1)
+}
+
 /// A line as `devices.allow` and `devices.deny` take it (`c 1:3 rwm`).
 impl fmt::Display for Exception {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |number: Option<u32>| number.map_or_else(|| "*".into(), |number| number.to_string());
         write!(f, "{} {}:{} ", if self.block { 'b' } else { 'c' }, number(self.major), number(self.minor))?;
-        let letters = [(READ, "r"), (WRITE, "w"), (MKNOD, "m")];
-        letters.iter().filter(|it| self.access & it.0 != 0).try_for_each(|it| f.write_str(it.1))
+        f.write_str(&self.letters())
     }
 }
 

@@ -134,3 +134,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn systemd_has_names_for_devices_and_for_the_groups_of_drivers() {
+    let groups = "Character devices:\n  1 mem\n136 pts\n\nBlock devices:\n  8 sd\n";
+    let name = |block, major, minor| {
+        let from = Rule { rule: DEFAULTS[0], index: None };
+        Exception { block, major, minor, access: ALL, from }.of_systemd(groups)
+    };
+    assert_eq!(name(false, None, None).as_deref(), Some("char-*"));
+    assert_eq!(name(true, None, None).as_deref(), Some("block-*"));
+    assert_eq!(name(false, Some(1), Some(3)).as_deref(), Some("/dev/char/1:3"));
+    assert_eq!(name(false, Some(136), None).as_deref(), Some("char-pts"));
+    assert_eq!(name(true, Some(8), None).as_deref(), Some("block-sd"));
+    assert_eq!(name(true, Some(136), None), None);
+    assert_eq!(name(false, None, Some(3)), None);
+}

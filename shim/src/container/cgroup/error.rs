@@ -15,6 +15,9 @@ pub(crate) enum Error {
     /// Nothing of type cgroup or cgroup2 is mounted where this process can see it.
     #[error("no cgroup hierarchy is mounted")]
     NoHierarchy,
+    /// systemd does not do what it is asked.
+    #[error("cgroup: systemd: {0}")]
+    Systemd(String),
     /// A step that has no field of the spec.
     #[error("cgroup: {step} {path}: {reason}")]
     Step {

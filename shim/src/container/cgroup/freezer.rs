@@ -64,7 +64,7 @@ impl Freezer<'_> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             // Written again while v1 says FREEZING: a process that was just made may have got away.
-            tree::write(group, file, value).map_err(|errno| refused("pause", &value, errno))?;
+            tree::write(group, file, value).map_err(|errno| refused("pause", value, errno))?;
             if self.is_frozen(group)? {
                 return Ok(());
             }
@@ -77,7 +77,7 @@ impl Freezer<'_> {
 
     fn thaw(&self, group: BorrowedFd<'_>) -> Result<(), Error> {
         let (file, value) = if self.v2 { ("cgroup.freeze", "0") } else { ("freezer.state", "THAWED") };
-        tree::write(group, file, value).map_err(|errno| refused("resume", &value, errno))
+        tree::write(group, file, value).map_err(|errno| refused("resume", value, errno))
     }
 
     fn is_frozen(&self, group: BorrowedFd<'_>) -> Result<bool, Error> {

@@ -57,11 +57,23 @@ impl Layout {
     /// # Errors
     /// When `/proc` cannot be read or no hierarchy is mounted.
     pub(crate) fn detect() -> Result<Self, Error> {
+        Self::of("self")
+    }
+
+    /// The same hierarchies, with process 1's groups as the own ones.
+    ///
+    /// # Errors
+    /// As [`Self::detect`].
+    pub(super) fn of_process_1() -> Result<Self, Error> {
+        Self::of("1")
+    }
+
+    fn of(process: &str) -> Result<Self, Error> {
         let read = |path: &str| {
             std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(step("read", path))
         };
         let mountinfo = read("/proc/self/mountinfo")?;
-        let hierarchies = parse(&mountinfo, &read("/proc/self/cgroup")?, is_on_top);
+        let hierarchies = parse(&mountinfo, &read(&format!("/proc/{process}/cgroup"))?, is_on_top);
         if hierarchies.is_empty() {
             return Err(Error::NoHierarchy);
         }

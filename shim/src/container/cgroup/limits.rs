@@ -248,7 +248,7 @@ fn bandwidth(resources: &Resources, version: Version) -> Settings {
 
 /// From v1's shares (2-262144, default 1024) to v2's weight (1-10000, default 100), so that the ends and the defaults meet:
 /// the curve that runc and crun have agreed on (kubernetes/kubernetes issue 131216).
-fn weight(shares: u64) -> u64 {
+pub(super) fn weight(shares: u64) -> u64 {
     let log = (shares as f64).log2();
     let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
     // Rounded up, save for what is an integer but for the last bits of the computation.

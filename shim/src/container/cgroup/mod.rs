@@ -25,6 +25,7 @@ pub(crate) mod oom;
 mod place;
 mod program;
 pub(crate) mod stats;
+mod systemd;
 mod tree;
 mod update;
 
@@ -44,6 +45,8 @@ pub(crate) use entry::Entry;
 pub(crate) use error::Error;
 use error::{refused, step};
 pub(crate) use layout::{Hierarchy, Kind, Layout};
+pub(crate) use systemd::choose;
+use systemd::{Scope, Unit, of_systemd};
 
 use crate::sys::bpf;
 
@@ -62,6 +65,8 @@ struct Group {
 pub(crate) struct Cgroup {
     groups: Vec<Group>,
     in_user_namespace: bool,
+    /// The scope whose group it is, where systemd has made it.
+    unit: Option<Unit>,
 }
 
 impl Cgroup {
@@ -78,10 +83,16 @@ impl Cgroup {
         for group in &wanted {
             refuse_processes(group)?;
         }
-        let mut made = Self { groups: Vec::new(), in_user_namespace: layout.in_user_namespace };
+        let mut made = Self { groups: Vec::new(), in_user_namespace: layout.in_user_namespace, unit: None };
+        if let Some(scope) = Scope::of(plan.path.as_ref()) {
+            // Of a former life in the hierarchies that systemd does not manage.
+            wanted.iter().try_for_each(replace)?;
+            let unit = scope.start(&plan.resources, &rules, layout.is_unified());
+            made.unit = Some(unit.map_err(of_systemd)?);
+        }
         let delegate = layout.is_unified() || needs_v2(&plan.resources);
         let result = wanted.drain(..).try_for_each(|group| made.make(group, delegate));
-        let result = result.and_then(|()| made.apply(&with_room_for_init(&plan.resources, layout), None));
+        let result = result.and_then(|()| made.apply(&made.with_room_for_init(&plan.resources), None));
         let result = result.and_then(|()| made.limit_devices(&rules));
         match result {
             Ok(()) => Ok(made),
@@ -104,22 +115,27 @@ impl Cgroup {
         Ok(groups(layout, plan, default_path)?.into_iter().map(|group| group.dir).collect())
     }
 
-    /// The group of a container whose shim is dead, from what [`Self::paths`] said.
+    /// The group of a container whose shim is dead, from what [`Self::paths`] and [`Self::unit`] said.
     ///
     /// # Errors
     /// When a path lies in no hierarchy that is mounted here. That the group is gone is no error.
-    pub(crate) fn open_existing(layout: &Layout, paths: &[PathBuf]) -> Result<Self, Error> {
+    pub(crate) fn open_existing(layout: &Layout, paths: &[PathBuf], unit: Option<&str>) -> Result<Self, Error> {
         let group = |dir: &PathBuf| match layout.of_path(dir) {
             Some(hierarchy) => Ok(Group { hierarchy: hierarchy.clone(), dir: dir.clone() }),
             None => Err(Refusal::new(format!("cgroup {}", dir.display()), "is in no hierarchy that is mounted here")),
         };
         let groups = paths.iter().map(group).collect::<Result<_, _>>()?;
-        Ok(Self { groups, in_user_namespace: layout.in_user_namespace })
+        Ok(Self { groups, in_user_namespace: layout.in_user_namespace, unit: unit.map(Unit::named) })
     }
 
     /// Its directories, absolute in this mount namespace, one in each hierarchy: for the lease's record.
     pub(crate) fn paths(&self) -> Vec<PathBuf> {
         self.groups.iter().map(|group| group.dir.clone()).collect()
+    }
+
+    /// The name of its scope, where systemd has made it.
+    pub(crate) fn unit(&self) -> Option<&str> {
+        self.unit.as_ref().map(Unit::name)
     }
 
     /// The processes of the group and of all groups below it, by pid, sorted; none when it is gone. Those that this pid
@@ -153,7 +169,7 @@ impl Cgroup {
     /// [`Self::kill_all`].
     pub(crate) fn remove(&self) -> Result<(), Error> {
         let deadline = Instant::now() + PATIENCE;
-        let mut result = Ok(());
+        let mut result = self.unit.as_ref().map_or(Ok(()), |unit| unit.stop().map_err(of_systemd));
         for Group { hierarchy, dir } in &self.groups {
             let removed = tree::remove(dir, deadline).map_err(step("remove", dir));
             if removed.is_ok() {
@@ -165,8 +181,11 @@ impl Cgroup {
     }
 
     fn make(&mut self, group: Group, delegate: bool) -> Result<(), Error> {
-        tree::remove(&group.dir, Instant::now()).map_err(step("replace", &group.dir))?;
-        let made = place::make(&group.hierarchy, &group.dir, delegate && group.hierarchy.is_v2());
+        if self.unit.is_none() {
+            replace(&group)?;
+        }
+        let delegate = delegate && group.hierarchy.is_v2();
+        let made = place::make(&group.hierarchy, &group.dir, delegate, self.unit.is_some());
         match made {
             Ok(()) => self.groups.push(group),
             // The group itself may be somebody else's who was quicker.
@@ -205,21 +224,19 @@ fn needs_v2(resources: &Resources) -> bool {
     !(resources.hugepage_limits.is_empty() && resources.rdma.is_empty() && resources.unified.is_empty())
 }
 
-/// Where init is cloned into a leaf, whoever clones it is there as well: the stage sets a limit of one process once init
-/// is alone ([`crate::stage`]).
-fn with_room_for_init(resources: &Resources, layout: &Layout) -> Resources {
-    let mut resources = resources.clone();
-    if layout.is_unified() && matches!(resources.pids_limit, Some(0 | 1)) {
-        resources.pids_limit = Some(2);
-    }
-    resources
-}
-
 /// The group that a plan asks for, in every hierarchy.
 fn groups(layout: &Layout, plan: &policy::plan::Cgroup, default_path: &str) -> Result<Vec<Group>, Error> {
+    if let Some(scope) = Scope::of(plan.path.as_ref()) {
+        let place = |root: Hierarchy| Group { dir: scope.directory(&root), hierarchy: root };
+        return Ok(Layout::of_process_1()?.hierarchies.into_iter().map(place).collect());
+    }
     let path = place::wanted(plan.path.as_ref(), default_path)?;
     let place = |hierarchy: &Hierarchy| Group { dir: place::directory(hierarchy, path), hierarchy: hierarchy.clone() };
     Ok(layout.hierarchies.iter().map(place).collect())
+}
+
+fn replace(group: &Group) -> Result<(), Error> {
+    tree::remove(&group.dir, Instant::now()).map_err(step("replace", &group.dir))
 }
 
 fn refuse_processes(group: &Group) -> Result<(), Error> {

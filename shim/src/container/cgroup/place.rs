@@ -32,19 +32,16 @@ pub(super) fn join(base: &Path, path: &str) -> PathBuf {
     joined
 }
 
-/// The path that the spec asks for, or else `default`.
+/// The path that the spec asks for, or else `default`. (Where a scope of systemd's lies, [`super::systemd`] says.)
 ///
 /// # Errors
-/// When it needs the systemd driver, or does not name a group below the hierarchy's root.
+/// When it does not name a group below the hierarchy's root.
 pub(super) fn wanted<'a>(path: Option<&'a CgroupPath>, default: &'a str) -> Result<&'a str, Refusal> {
     let refuse = |value: &str, reason: &str| Err(Refusal::new("linux.cgroupsPath", format!("{value:?} {reason}")));
     let path = match path {
         None => default,
         Some(CgroupPath::Cgroupfs(path)) => path,
-        Some(CgroupPath::Systemd { slice, prefix, name }) => {
-            let value = format!("{slice}:{prefix}:{name}");
-            return refuse(&value, "needs the systemd cgroup driver, which is not implemented yet");
-        }
+        Some(CgroupPath::Systemd { name, .. }) => return refuse(name, "is a scope of systemd's, and no path"),
     };
     if path.split('/').any(|part| part == "..") {
         return refuse(path, "has a .. component");
@@ -68,13 +65,13 @@ pub(super) fn directory(hierarchy: &Hierarchy, path: &str) -> PathBuf {
     join(base, path)
 }
 
-/// Makes the group `dir`, which must not exist, and those above it.
+/// Makes the group `dir`, which must not exist unless it is `adopted`, and those above it.
 ///
 /// With `delegate` every controller that can be had is enabled on the way (cgroup v2).
-pub(super) fn make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<(), Error> {
+pub(super) fn make(hierarchy: &Hierarchy, dir: &Path, delegate: bool, adopt: bool) -> Result<(), Error> {
     let mut result = Ok(());
     for _ in 0..ATTEMPTS {
-        result = try_make(hierarchy, dir, delegate);
+        result = try_make(hierarchy, dir, delegate, adopt);
         // ENODEV is what a group says that was opened before it was removed.
         if !matches!(result, Err((_, Errno::NOENT | Errno::NODEV))) {
             break;
@@ -84,7 +81,7 @@ pub(super) fn make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<
 }
 
 #[expect(clippy::disallowed_methods, reason = "a group of the host, which no container can rename")]
-fn try_make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<(), (PathBuf, Errno)> {
+fn try_make(hierarchy: &Hierarchy, dir: &Path, delegate: bool, adopt: bool) -> Result<(), (PathBuf, Errno)> {
     let below = dir.strip_prefix(&hierarchy.mount_point).unwrap_or(dir);
     let mut here = hierarchy.mount_point.clone();
     for part in below.components().filter(|part| matches!(part, Component::Normal(_))) {
@@ -96,7 +93,7 @@ fn try_make(hierarchy: &Hierarchy, dir: &Path, delegate: bool) -> Result<(), (Pa
         match rustix::fs::mkdir(&here, Mode::from_raw_mode(0o755)) {
             Ok(()) if here != dir => mark(&here),
             Ok(()) => {}
-            Err(Errno::EXIST) if here != dir => {}
+            Err(Errno::EXIST) if here != dir || adopt => {}
             Err(errno) => return Err((here, errno)),
         }
         if hierarchy.has_v1("cpuset") {
@@ -187,13 +184,6 @@ mod tests {
         }
         assert!(refusal("/a\nb").is_err() && refusal("/a\0").is_err());
         assert_eq!(wanted(None, "/default"), Ok("/default"));
-    }
-
-    #[test]
-    fn the_systemd_form_is_refused_by_name() {
-        let path = CgroupPath::Systemd { slice: "system.slice".into(), prefix: "docker".into(), name: "c1".into() };
-        let expected = "linux.cgroupsPath: \"system.slice:docker:c1\" needs the systemd cgroup driver, which is not implemented yet";
-        assert_eq!(wanted(Some(&path), "/d").expect_err("a refusal").to_string(), expected);
     }
 
     proptest! {

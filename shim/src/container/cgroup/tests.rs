@@ -376,7 +376,7 @@ fn parents_go_with_the_last_container_and_only_when_ours() {
 fn what_a_dead_shim_left_is_found_by_its_paths() {
     let Some(layout) = host() else { return };
     let group = create(&layout, &name(), Resources::default());
-    let found = Cgroup::open_existing(&layout, &group.0.paths()).expect("the group");
+    let found = Cgroup::open_existing(&layout, &group.0.paths(), None).expect("the group");
     assert_eq!(found, group.0);
     let mut child = run_in(&found, "echo in; sleep 1000");
     first_line(&mut child);
@@ -384,10 +384,10 @@ fn what_a_dead_shim_left_is_found_by_its_paths() {
     found.remove().expect("a removal");
     child.wait().expect("a status");
     assert!(found.paths().iter().all(|dir| !dir.exists()));
-    let elsewhere = Cgroup::open_existing(&layout, &["/tmp/x".into()]).expect_err("a refusal").to_string();
+    let elsewhere = Cgroup::open_existing(&layout, &["/tmp/x".into()], None).expect_err("a refusal").to_string();
     assert_eq!(elsewhere, "cgroup /tmp/x: is in no hierarchy that is mounted here");
     let root = layout.hierarchies[0].mount_point.clone();
-    assert!(Cgroup::open_existing(&layout, &[root]).is_err(), "the root is nobody's");
+    assert!(Cgroup::open_existing(&layout, &[root], None).is_err(), "the root is nobody's");
 }
 
 #[test]

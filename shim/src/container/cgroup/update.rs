@@ -32,7 +32,11 @@ impl Cgroup {
             complete_cpu(&mut wanted, group.as_fd());
         }
         let mut journal = Journal::default();
-        let applied = self.apply(&wanted, Some(&mut journal));
+        let applied = self.apply(&wanted, Some(&mut journal)).and_then(|()| self.update_unit(&wanted));
+        if self.unit.is_some() && applied.is_ok() {
+            // systemd writes what it is told as well, rounded.
+            self.apply(&wanted, None)?;
+        }
         match applied {
             Ok(()) => delegate::repeat_limits(&self.groups),
             Err(_) => journal.undo(),

@@ -124,7 +124,7 @@ pub(super) fn cgroup(groups: &[(Kind, &Path)]) -> Cgroup {
         let hierarchy = Hierarchy { kind: kind.clone(), mount_point: dir.into(), own: dir.into() };
         Group { hierarchy, dir: dir.into() }
     };
-    Cgroup { groups: groups.iter().map(group).collect(), in_user_namespace: false }
+    Cgroup { groups: groups.iter().map(group).collect(), in_user_namespace: false, unit: None }
 }
 
 /// A v1 hierarchy with these controllers.

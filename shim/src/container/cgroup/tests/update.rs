@@ -116,7 +116,7 @@ fn the_class_and_the_priorities_of_packets_are_v1s_files() {
         Group { hierarchy, dir }
     };
     let groups = vec![group("net_cls", "net_cls.classid"), group("net_prio", "net_prio.ifpriomap")];
-    let cgroup = Cgroup { groups, in_user_namespace: false };
+    let cgroup = Cgroup { groups, in_user_namespace: false, unit: None };
     let resources = Resources {
         network_class_id: Some(0x10_0001),
         network_priorities: vec![("eth0".into(), 5)],
