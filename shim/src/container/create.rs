@@ -133,6 +133,9 @@ pub(super) async fn create(
 
 /// The half that only looks at files and writes some: spec, namespaces, lease, cgroups.
 fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<Prepared, Error> {
+    if !request.options.shim_cgroup.is_empty() {
+        cgroup::own::enter(&request.options.shim_cgroup).map_err(of_cgroup)?;
+    }
     let path = request.bundle.join("config.json");
     let bytes = fs::read(&path).map_err(|error| Error::Failed(format!("read {}: {error}", path.display())))?;
     let loaded = spec::load(&bytes)?;

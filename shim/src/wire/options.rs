@@ -71,12 +71,9 @@ fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
         }
     }
     let mut passed_over = Vec::new();
-    for (value, name) in [
-        (&options.binary_name, "BinaryName"),
-        (&options.root, "Root"),
-        (&options.shim_cgroup, "ShimCgroup"),
-        (&options.task_api_address, "TaskApiAddress"),
-    ] {
+    for (value, name) in
+        [(&options.binary_name, "BinaryName"), (&options.root, "Root"), (&options.task_api_address, "TaskApiAddress")]
+    {
         if !value.is_empty() {
             passed_over.push(format!("runtime option {name} ({value}) is passed over: no runc is used"));
         }
@@ -84,6 +81,7 @@ fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
     let honoured = Options {
         no_new_keyring: options.no_new_keyring,
         systemd_cgroup: options.systemd_cgroup,
+        shim_cgroup: options.shim_cgroup,
         stdio_owner: (options.io_uid != 0 || options.io_gid != 0).then_some((options.io_uid, options.io_gid)),
     };
     Ok((honoured, passed_over))

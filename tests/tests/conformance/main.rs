@@ -99,6 +99,7 @@ suite! {
     TestRuntimeInfo
     TestShimDoesNotLeakPipes
     TestShimDoesNotLeakSockets
+    TestShimInCgroup
     TestShimOOMScore
     TestShimSockLength
     TestShortRunningTaskPid

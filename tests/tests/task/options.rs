@@ -77,6 +77,39 @@ async fn what_is_not_built_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn the_shim_goes_to_the_group_that_it_is_told() {
+    let shim_cgroup = |path: &str| runc(&Options { shim_cgroup: path.to_owned(), ..Default::default() });
+    for (path, reason) in [
+        ("/eci-tests-no/such", "/eci-tests-no/such: there is no such group"),
+        ("/a/../b", "\"/a/../b\" is not an absolute path without .."),
+        ("relative", "\"relative\" is not an absolute path without .."),
+    ] {
+        let (type_url, value) = shim_cgroup(path);
+        let failure = create(type_url, value).await.err().expect("a refusal");
+        assert!(failure.message.contains(&format!("runtime option ShimCgroup: {reason}")), "{failure:?}");
+    }
+    let group = std::path::Path::new("/sys/fs/cgroup/pids/eci-tests-shim");
+    std::fs::create_dir(group).unwrap();
+    let (type_url, value) = shim_cgroup("/eci-tests-shim");
+    let container = create(type_url, value).await.unwrap();
+    container.start().await.unwrap();
+    let members = || std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
+    assert_eq!(members().lines().collect::<Vec<_>>(), [container.shim.pid.to_string()]);
+    assert!(!container.sh("cat /proc/self/cgroup").await.ok().contains("eci-tests-shim"));
+    assert_eq!(members().lines().count(), 1, "only the shim is there");
+    container.end().await;
+    container.shim.gone().await;
+    // The last step of an exit comes after what waitpid(2) tells.
+    for _ in 0..600 {
+        if std::fs::remove_dir(group).is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the group is still in use: {:?}", members());
+}
+
+#[tokio::test]
 async fn a_cgroup_of_systemds_needs_systemd() {
     let (type_url, value) = runc(&Options { systemd_cgroup: true, ..Default::default() });
     for (path, reason) in [

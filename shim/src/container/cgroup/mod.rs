@@ -22,6 +22,7 @@ mod kill;
 mod layout;
 mod limits;
 pub(crate) mod oom;
+pub(crate) mod own;
 mod place;
 mod program;
 pub(crate) mod stats;
