@@ -97,7 +97,7 @@ fn wrong_input_is_refused_by_name(host: &Host) {
 
 fn verbs_that_are_not_built_say_so(host: &Host) {
     host.sh("$RUN -d $IMAGE c sleep 1000").ok();
-    let said = host.sh("ctr task pause c").failed();
-    assert!(said.contains("Pause is not implemented yet"), "{said}");
+    let said = host.sh("ctr task checkpoint c").failed();
+    assert!(said.contains("Checkpoint is not implemented yet"), "{said}");
     host.sh("ctr task exec --exec-id e c true && ctr task rm -f c && ctr c rm c").ok();
 }

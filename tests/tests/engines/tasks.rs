@@ -8,6 +8,8 @@ on_each_suite!(
     output_goes_where_the_log_uri_says,
     events_come_in_order,
     creating_a_container_leaves_no_error_in_containerds_log,
+    a_task_is_paused_and_goes_on,
+    an_end_of_memory_is_told_before_the_exit,
 );
 
 fn a_detached_task_is_listed_entered_and_removed(host: &Host) {
@@ -101,4 +103,25 @@ fn creating_a_container_leaves_no_error_in_containerds_log(host: &Host) {
     // containerd says "copy shim log" of every shim that is gone while it copies, runc's too.
     let errors = host.sh("grep -E 'level=(error|fatal)|eci.*failed|failed.*eci' /state/log/containerd.log | grep -vE 'copy shim log|load cni during init'");
     assert_eq!(errors.stdout, "", "{errors:#?}");
+}
+
+fn a_task_is_paused_and_goes_on(host: &Host) {
+    host.sh("$RUN -d $IMAGE c sleep 1000 && ctr task pause c").ok();
+    assert_eq!(host.sh("ctr task ls | awk '$1 == \"c\" { print $3 }'").ok(), "PAUSED");
+    let exec = host.sh("ctr task exec --exec-id e c true").failed();
+    assert!(exec.contains("cannot exec in container c: it is paused"), "{exec}");
+    host.sh("ctr task resume c && ctr task exec --exec-id e c true && ctr task pause c").ok();
+    // What is paused is ended all the same.
+    host.sh("ctr task rm -f c && ctr c rm c").ok();
+}
+
+fn an_end_of_memory_is_told_before_the_exit(host: &Host) {
+    let events = host.sh("ctr events > /state/oom & events=$!
+         until grep -q /namespaces/ /state/oom; do ctr namespaces label default at=$RANDOM; sleep 0.05; done
+         $RUN --rm --memory-limit 16777216 $IMAGE c tail -c 100000000 /dev/zero; echo $?
+         until grep -q /tasks/delete /state/oom; do sleep 0.05; done; kill $events
+         awk '/ \\/tasks\\// { for (i = 1; i < NF; i++) if ($i ~ /^\\/tasks/) print $i }' /state/oom | uniq");
+    let lines: Vec<&str> = events.stdout.lines().collect();
+    let order = ["create", "start", "oom", "exit", "delete"].map(|topic| format!("/tasks/{topic}"));
+    assert_eq!((lines[0], &lines[1..]), ("137", &order.each_ref().map(String::as_str)[..]), "{events:#?}");
 }
