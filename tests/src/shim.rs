@@ -83,11 +83,15 @@ pub struct How {
     pub binary: PathBuf,
     /// Variables of its environment besides the usual ones.
     pub environment: Vec<(String, String)>,
+    /// Whether containerd asks for debug messages.
+    pub debug: bool,
+    /// What is on the standard input of `start`.
+    pub stdin: Vec<u8>,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { binary: place::shim(), environment: Vec::new() }
+        Self { binary: place::shim(), environment: Vec::new(), debug: false, stdin: Vec::new() }
     }
 }
 
@@ -95,7 +99,7 @@ impl How {
     /// With a failpoint that kills the shim, or its stage.
     pub fn failing_at(failpoint: &str) -> Self {
         let environment = vec![("ECI_FAILPOINT".to_owned(), failpoint.to_owned())];
-        Self { binary: place::shim_with_failpoints(), environment }
+        Self { binary: place::shim_with_failpoints(), environment, ..Self::default() }
     }
 
     /// Where it sees the unified hierarchy alone, as on a host that has nothing else.
@@ -133,6 +137,7 @@ fn command(how: &How, dir: &Path, id: &str) -> Command {
         .args(["-namespace", NAMESPACE, "-address", "/run/containerd/containerd.sock"])
         .args(["-publish-binary", "/bin/false", "-id", id, "-bundle"])
         .arg(dir)
+        .args(how.debug.then_some("-debug"))
         .current_dir(dir)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
@@ -156,7 +161,7 @@ impl Shim {
         bundle.write();
         let log = read_log(&bundle.dir.join("log"));
         let events = Exchange::new().await;
-        let answer = call_start(how, &bundle.dir, &bundle.id, &events.path, &[]);
+        let answer = call_start(how, &bundle.dir, &bundle.id, &events.path, &how.stdin);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(answer.status.success(), "start: {}", text(&answer.stderr));
         assert_eq!(text(&answer.stderr), "", "containerd reads standard error as part of the answer");
