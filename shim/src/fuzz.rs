@@ -36,9 +36,6 @@ fn bootstrap(data: &[u8]) {
     let asked = bootstrap::decide(data, &flags);
     let answer = bootstrap::answer(&asked, "unix:///run/eci/s/x").expect("an answer");
     assert_eq!(answer == b"unix:///run/eci/s/x", asked == bootstrap::Asked::ByFlags);
-    for any in bootstrap::options(data, &asked) {
-        let _ = options::shim_cgroup(&any);
-    }
     let _ = Any::parse_from_bytes(data).map(|any| options::decode(Some(&any)));
 }
 

@@ -85,13 +85,11 @@ pub struct How {
     pub environment: Vec<(String, String)>,
     /// Whether containerd asks for debug messages.
     pub debug: bool,
-    /// What is on the standard input of `start`.
-    pub stdin: Vec<u8>,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { binary: place::shim(), environment: Vec::new(), debug: false, stdin: Vec::new() }
+        Self { binary: place::shim(), environment: Vec::new(), debug: false }
     }
 }
 
@@ -161,7 +159,7 @@ impl Shim {
         bundle.write();
         let log = read_log(&bundle.dir.join("log"));
         let events = Exchange::new().await;
-        let answer = call_start(how, &bundle.dir, &bundle.id, &events.path, &how.stdin);
+        let answer = call_start(how, &bundle.dir, &bundle.id, &events.path, &[]);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         assert!(answer.status.success(), "start: {}", text(&answer.stderr));
         assert_eq!(text(&answer.stderr), "", "containerd reads standard error as part of the answer");

@@ -10,7 +10,6 @@ use std::io::Read;
 
 use containerd_shim_protos::bootstrap_api::{BootstrapParams, BootstrapResult};
 use containerd_shim_protos::protobuf::Message;
-use containerd_shim_protos::protobuf::well_known_types::any::Any;
 
 use super::flags::Flags;
 
@@ -60,19 +59,6 @@ pub(crate) fn decide(input: &[u8], flags: &Flags) -> Asked {
     }
 }
 
-/// The runtime's options that come with the question; none where there are none, and among a message's extensions whatever
-/// else containerd says.
-pub(crate) fn options(input: &[u8], asked: &Asked) -> Vec<Any> {
-    match asked {
-        Asked::ByFlags => Any::parse_from_bytes(input).into_iter().collect(),
-        Asked::ByMessage { .. } => {
-            let extensions =
-                BootstrapParams::parse_from_bytes(input).map(|params| params.extensions).unwrap_or_default();
-            extensions.into_iter().filter_map(|extension| extension.value.into_option()).collect()
-        }
-    }
-}
-
 /// The answer to `start`: what goes to standard output.
 ///
 /// # Errors
@@ -94,7 +80,7 @@ pub(crate) fn answer(asked: &Asked, address: &str) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use containerd_shim_protos::bootstrap_api::Extension;
+    use containerd_shim_protos::protobuf::well_known_types::any::Any;
 
     use super::*;
 
@@ -130,19 +116,6 @@ mod tests {
             assert_eq!(matches!(decide(&input, &flags()), Asked::ByMessage { .. }), by_message, "{input:?}");
         }
         assert_eq!(decide(&[], &Flags::default()), Asked::ByFlags);
-    }
-
-    #[test]
-    fn options_come_alone_or_among_the_extensions_of_a_message() {
-        let any = |type_url: &str| Any { type_url: type_url.into(), value: b"x".to_vec(), ..Default::default() };
-        let alone = any("containerd.runc.v1.Options").write_to_bytes().unwrap();
-        assert_eq!(options(&alone, &decide(&alone, &flags())), [any("containerd.runc.v1.Options")]);
-        let mut message = BootstrapParams::parse_from_bytes(&params("c1", "default")).unwrap();
-        let extension = |value| Extension { value: Some(value).into(), ..Default::default() };
-        message.extensions = vec![extension(any("other")), Extension::new(), extension(any("options"))];
-        let message = message.write_to_bytes().unwrap();
-        assert_eq!(options(&message, &decide(&message, &flags())), [any("other"), any("options")]);
-        assert!(options(b"\xff\xff", &Asked::ByFlags).is_empty());
     }
 
     #[test]

@@ -14,10 +14,6 @@ use containerd_shim_protos::shim::oci::Options as RuncOptions;
 
 use crate::container::options::Options;
 
-/// The messages of runc's shim, the older one first.
-const CREATE_OPTIONS: &str = "containerd.linux.runc.CreateOptions";
-const RUNC_OPTIONS: &str = "containerd.runc.v1.Options";
-
 /// Options and what of them was passed over, for the log.
 pub(crate) type Decoded = (Options, Vec<String>);
 
@@ -40,37 +36,16 @@ pub(crate) fn decode(options: Option<&Any>) -> Result<Decoded, String> {
     let Some(any) = options.filter(|any| !any.type_url.is_empty() || !any.value.is_empty()) else {
         return Ok((Options::default(), Vec::new()));
     };
-    let name = name(any);
+    let name = any.type_url.rsplit('/').next().unwrap_or_default();
     let undecodable = |error| format!("runtime options of type {name} cannot be decoded: {error}");
-    match kind(name) {
+    match name.strip_prefix("io.").unwrap_or(name) {
         "runtimeoptions.v1.Options" | "containerd.runtimeoptions.v1.Options" => {
             of_runtime(RuntimeOptions::parse(&any.value).map_err(undecodable)?)
         }
-        CREATE_OPTIONS => of_runc(create_options(&any.value).map_err(undecodable)?),
-        RUNC_OPTIONS => of_runc(RuncOptions::parse_from_bytes(&any.value).map_err(undecodable)?),
+        "containerd.linux.runc.CreateOptions" => of_runc(create_options(&any.value).map_err(undecodable)?),
+        "containerd.runc.v1.Options" => of_runc(RuncOptions::parse_from_bytes(&any.value).map_err(undecodable)?),
         _ => Err(format!("runtime options of type {name} are not known to this runtime")),
     }
-}
-
-/// The group that the shim itself is to be in (`ShimCgroup` of runc's options). It is asked for at `start`, whose other
-/// options are Create's to honour or refuse, and which therefore passes over what it cannot decode.
-pub(crate) fn shim_cgroup(options: &Any) -> Option<String> {
-    let options = match kind(name(options)) {
-        CREATE_OPTIONS => create_options(&options.value),
-        RUNC_OPTIONS => RuncOptions::parse_from_bytes(&options.value),
-        _ => return None,
-    };
-    options.ok().map(|options| options.shim_cgroup).filter(|path| !path.is_empty())
-}
-
-/// The message's name, without what may stand before it.
-fn name(any: &Any) -> &str {
-    any.type_url.rsplit('/').next().unwrap_or_default()
-}
-
-/// Some engines write `io.` before a name.
-fn kind(name: &str) -> &str {
-    name.strip_prefix("io.").unwrap_or(name)
 }
 
 fn of_runtime(options: RuntimeOptions) -> Result<Decoded, String> {
@@ -97,9 +72,12 @@ fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
         }
     }
     let mut passed_over = Vec::new();
-    for (value, name) in
-        [(&options.binary_name, "BinaryName"), (&options.root, "Root"), (&options.task_api_address, "TaskApiAddress")]
-    {
+    for (value, name) in [
+        (&options.binary_name, "BinaryName"),
+        (&options.root, "Root"),
+        (&options.shim_cgroup, "ShimCgroup"),
+        (&options.task_api_address, "TaskApiAddress"),
+    ] {
         if !value.is_empty() {
             passed_over.push(format!("runtime option {name} ({value}) is passed over: no runc is used"));
         }
@@ -158,11 +136,7 @@ mod tests {
     }
 
     fn runc(options: &RuncOptions) -> Result<Decoded, String> {
-        decode(Some(&runc_any(options.clone())))
-    }
-
-    fn runc_any(options: RuncOptions) -> Any {
-        any("containerd.runc.v1.Options", options.write_to_bytes().unwrap())
+        decode(Some(&any("containerd.runc.v1.Options", options.write_to_bytes().unwrap())))
     }
 
     fn field(number: u8, value: &str) -> Vec<u8> {
@@ -199,20 +173,6 @@ mod tests {
         let error = runc(&RuncOptions { systemd_cgroup: true, ..Default::default() }).unwrap_err();
         assert_eq!(error, "runtime option SystemdCgroup is not implemented yet");
         assert!(runc(&RuncOptions { no_pivot_root: true, ..Default::default() }).is_err());
-    }
-
-    #[test]
-    fn the_shims_own_group_is_found_in_both_messages_of_runcs() {
-        let asked = RuncOptions { shim_cgroup: "/shims".into(), ..Default::default() };
-        let newer = any("types.containerd.io/containerd.runc.v1.Options", asked.write_to_bytes().unwrap());
-        assert_eq!(shim_cgroup(&newer).as_deref(), Some("/shims"));
-        assert_eq!(runc(&asked).unwrap(), (Options::default(), vec![]), "Create has nothing to say about it");
-        let older = any("containerd.linux.runc.CreateOptions", field(9, "/older"));
-        assert_eq!(shim_cgroup(&older).as_deref(), Some("/older"));
-        for other in [runc_any(RuncOptions::new()), any("runtimeoptions.v1.Options", field(9, "/x")), Any::new()] {
-            assert_eq!(shim_cgroup(&other), None);
-        }
-        assert_eq!(shim_cgroup(&any("containerd.runc.v1.Options", vec![0xff])), None);
     }
 
     #[test]

@@ -12,14 +12,10 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use containerd_shim_protos::protobuf::well_known_types::any::Any;
-
 use super::bootstrap::{self, Asked};
 use super::flags::Flags;
 use super::logger;
-use super::options;
 use super::socket::{self, Claim, Socket};
-use crate::container::cgroup;
 
 /// What the shim is called in a list of processes.
 const NAME: &str = "containerd-shim-eci-v2";
@@ -45,8 +41,7 @@ pub(crate) fn run(flags: &Flags, input: &[u8], mut output: impl Write) -> Result
     };
     let socket = Socket::new(socket_dir, &flags.address, &flags.namespace, group)?;
     if let Claim::Ours(listener) = socket.claim()?
-        && let Err(error) = enter_cgroup(&bootstrap::options(input, &asked))
-            .and_then(|()| spawn(flags, &asked, group, &bundle, listener.into()))
+        && let Err(error) = spawn(flags, &asked, group, &bundle, listener.into())
     {
         // Nobody will serve it; a socket that is left behind is replaced by the next start anyway.
         let _ = socket.remove();
@@ -75,13 +70,6 @@ fn annotations(bundle: &Path) -> Result<HashMap<String, String>, String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(HashMap::new()),
         Err(error) => Err(format!("read {}: {error}", path.display())),
     }
-}
-
-/// Goes where the shim is to be, which inherits it: into the cgroup that the options ask for.
-fn enter_cgroup(options: &[Any]) -> Result<(), String> {
-    let Some(path) = options.iter().find_map(options::shim_cgroup) else { return Ok(()) };
-    let layout = cgroup::Layout::detect().map_err(|error| error.to_string())?;
-    cgroup::join(&layout, &path).map_err(|error| error.to_string())
 }
 
 /// Spawns the shim itself: our own binary, with the socket as its standard input and the log as its standard error.

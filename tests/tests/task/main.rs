@@ -29,7 +29,6 @@ mod rootfs;
 mod rootfs_maps;
 mod seccomp;
 mod settings;
-mod shim_process;
 mod start;
 mod stats;
 mod stdio;

@@ -16,7 +16,6 @@ mod delegate;
 mod devices;
 mod entry;
 mod error;
-mod join;
 mod journal;
 mod kill;
 mod layout;
@@ -42,7 +41,6 @@ pub(crate) use delegate::{LEAF, REPEATED};
 pub(crate) use entry::Entry;
 pub(crate) use error::Error;
 use error::{refused, step};
-pub(crate) use join::join;
 pub(crate) use layout::{Hierarchy, Kind, Layout};
 
 use crate::sys::bpf;
