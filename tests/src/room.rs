@@ -91,7 +91,7 @@ impl Room {
         );
         std::fs::write(&binary, text).expect("a script");
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        Self { dir, how: How { binary, environment: Vec::new() }, _dweller: dweller }
+        Self { dir, how: How { binary, ..How::default() }, _dweller: dweller }
     }
 
     /// Writes the operator's config file.

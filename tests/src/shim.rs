@@ -83,11 +83,13 @@ pub struct How {
     pub binary: PathBuf,
     /// Variables of its environment besides the usual ones.
     pub environment: Vec<(String, String)>,
+    /// Whether containerd asks for debug messages.
+    pub debug: bool,
 }
 
 impl Default for How {
     fn default() -> Self {
-        Self { binary: place::shim(), environment: Vec::new() }
+        Self { binary: place::shim(), environment: Vec::new(), debug: false }
     }
 }
 
@@ -95,7 +97,7 @@ impl How {
     /// With a failpoint that kills the shim, or its stage.
     pub fn failing_at(failpoint: &str) -> Self {
         let environment = vec![("ECI_FAILPOINT".to_owned(), failpoint.to_owned())];
-        Self { binary: place::shim_with_failpoints(), environment }
+        Self { binary: place::shim_with_failpoints(), environment, ..Self::default() }
     }
 
     /// Where it sees the unified hierarchy alone, as on a host that has nothing else.
@@ -133,6 +135,7 @@ fn command(how: &How, dir: &Path, id: &str) -> Command {
         .args(["-namespace", NAMESPACE, "-address", "/run/containerd/containerd.sock"])
         .args(["-publish-binary", "/bin/false", "-id", id, "-bundle"])
         .arg(dir)
+        .args(how.debug.then_some("-debug"))
         .current_dir(dir)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

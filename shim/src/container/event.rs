@@ -2,6 +2,8 @@
 //!
 //! Invariant: an event enters the queue before anything that it tells of can be seen by a request (a Wait returns after
 //! the exit is queued), so whatever a client does in answer to an event is queued behind it.
+//!
+//! Each is also a line in the log, written when it is queued: containerd may be away just then.
 
 use std::time::SystemTime;
 
@@ -77,6 +79,29 @@ pub(crate) enum Event {
     },
 }
 
+impl Event {
+    /// One line: of a container's life at info, of its execs at debug (a probe runs one every few seconds).
+    fn log(&self, container: &str) {
+        match self {
+            Self::Created { pid, .. } => log::info!(container = container, pid = *pid; "created"),
+            Self::Started { pid } => log::info!(container = container, pid = *pid; "started"),
+            Self::ExecAdded { exec } => log::debug!(container = container, exec = exec.as_str(); "exec added"),
+            Self::ExecStarted { exec, pid } => {
+                log::debug!(container = container, exec = exec.as_str(), pid = *pid; "exec started");
+            }
+            Self::Exited { process, pid, exit } if process.is_empty() => {
+                log::info!(container = container, pid = *pid, status = exit.status; "exited");
+            }
+            Self::Exited { process, pid, exit } => {
+                log::debug!(container = container, exec = process.as_str(), pid = *pid, status = exit.status; "exec exited");
+            }
+            Self::Deleted { pid, exit } => {
+                log::info!(container = container, pid = *pid, status = exit.status; "deleted");
+            }
+        }
+    }
+}
+
 /// Where a container puts its events. Never waits.
 #[derive(Debug, Clone)]
 pub(crate) struct Events(UnboundedSender<Happened>);
@@ -89,6 +114,7 @@ impl Events {
 
     /// Queues an event of `container`.
     pub(crate) fn emit(&self, container: &str, event: Event) {
+        event.log(container);
         // The queue is closed only when the shim ends, and then nobody listens.
         let _ = self.0.send(Happened { container: container.to_owned(), at: SystemTime::now(), event });
     }

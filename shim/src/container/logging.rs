@@ -1,8 +1,9 @@
 //! Logging programs (`binary://PATH?ARG=VALUE`): the engine names a program, and a process's output is its input.
 //!
-//! The contract is containerd's (runtime/v2 README, "Logging"): descriptor 3 is the process's stdout, 4 its stderr, and 5
-//! is closed when the program is ready. `CONTAINER_ID` and `CONTAINER_NAMESPACE` are its whole environment; the query
-//! gives its arguments.
+//! The contract is containerd's (docs/runtime-v2.md, "Logging"): descriptor 3 is the process's stdout, 4 its stderr, and 5
+//! is closed when the program is ready. `binary-v2://` (containerd 2.2) differs in one thing: before it closes 5 the
+//! program writes a byte to it, so that one that dies early is not taken for one that is ready. `CONTAINER_ID` and
+//! `CONTAINER_NAMESPACE` are its whole environment; the query gives its arguments.
 //!
 //! The descriptors travel as the standard ones of a fresh execution of our own binary ([`exec`]), which moves them to
 //! their places and executes the program: nothing of ours runs between fork and exec in the shim, which has threads.
@@ -60,11 +61,11 @@ impl Logger {
     /// When it cannot be executed or does not become ready.
     pub(crate) async fn start(uri: &str, names: &Names, stdout: OwnedFd, stderr: OwnedFd) -> Result<Self, Error> {
         let failed = |reason: String| Error::Failed(format!("start logging program {uri}: {reason}"));
-        let (program, args) = parse(uri).map_err(failed)?;
+        let Program { path, args, says_ready } = parse(uri).map_err(failed)?;
         let (ready, theirs) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.to_string()))?;
         let child = Command::new("/proc/self/exe")
             .arg(VERB)
-            .arg(program)
+            .arg(path)
             .args(args)
             .env_clear()
             .env("CONTAINER_ID", &names.container)
@@ -79,11 +80,16 @@ impl Logger {
         let ended = tokio::spawn(exit::of(waited.map_err(|error| failed(error.to_string()))?));
         let logger = Self { pidfd, ended };
         let mut ready = pipe::Receiver::from_owned_fd(ready).map_err(|error| failed(error.to_string()))?;
-        // Its end or a first byte: both mean ready to containerd's own shim.
+        // Its end or a first byte: to containerd's own shim both mean ready, but for binary-v2.
         let mut said = [0; 512];
         let outcome = match tokio::time::timeout(PATIENCE, ready.read(&mut said)).await {
             Err(_) => Err(format!("it is not ready after {PATIENCE:?}")),
-            Ok(length) => failure(&said[..length.unwrap_or_default()]),
+            Ok(length) => match length.unwrap_or_default() {
+                0 if says_ready => {
+                    Err("it has ended, or closed descriptor 5, without saying that it is ready".to_owned())
+                }
+                length => failure(&said[..length]),
+            },
         };
         match outcome {
             Ok(()) => Ok(logger),
@@ -116,13 +122,26 @@ fn failure(said: &[u8]) -> Result<(), String> {
     said.strip_prefix(FAILURE).map_or(Ok(()), |reason| Err(reason.to_owned()))
 }
 
-/// The program and its arguments: each key of the query, followed by its value where it has one.
-fn parse(uri: &str) -> Result<(String, Vec<String>), String> {
-    let rest = uri.strip_prefix("binary://").ok_or("it is no binary:// URI")?;
+/// What a URI names.
+#[derive(Debug, PartialEq, Eq)]
+struct Program {
+    path: String,
+    /// Each key of the query, followed by its value where it has one.
+    args: Vec<String>,
+    /// Whether it writes a byte when it is ready (`binary-v2`).
+    says_ready: bool,
+}
+
+fn parse(uri: &str) -> Result<Program, String> {
+    let (rest, says_ready) = match uri.split_once("://") {
+        Some(("binary", rest)) => (rest, false),
+        Some(("binary-v2", rest)) => (rest, true),
+        _ => return Err("it is no binary:// or binary-v2:// URI".to_owned()),
+    };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let program = decoded(path, false)?;
-    if !program.starts_with('/') {
-        return Err(format!("{program:?} is not an absolute path"));
+    let path = decoded(path, false)?;
+    if !path.starts_with('/') {
+        return Err(format!("{path:?} is not an absolute path"));
     }
     let mut args = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -131,7 +150,7 @@ fn parse(uri: &str) -> Result<(String, Vec<String>), String> {
             args.push(decoded(part, true)?);
         }
     }
-    Ok((program, args))
+    Ok(Program { path, args, says_ready })
 }
 
 /// Undoes percent-encoding (RFC 3986, 2.1), and in a query also `+` for a space.
@@ -204,11 +223,11 @@ mod tests {
 
     #[test]
     fn a_query_becomes_arguments_in_its_own_order() {
-        let (program, args) =
-            parse("binary:///usr/bin/nerdctl?_NERDCTL_INTERNAL_LOGGING=%2Fvar%2Flib&flag&b=x+y").unwrap();
-        assert_eq!(program, "/usr/bin/nerdctl");
-        assert_eq!(args, ["_NERDCTL_INTERNAL_LOGGING", "/var/lib", "flag", "b", "x y"]);
-        assert_eq!(parse("binary:///a%20b").unwrap(), ("/a b".to_owned(), vec![]));
+        let program = parse("binary:///usr/bin/nerdctl?_NERDCTL_INTERNAL_LOGGING=%2Fvar%2Flib&flag&b=x+y").unwrap();
+        assert_eq!((program.path.as_str(), program.says_ready), ("/usr/bin/nerdctl", false));
+        assert_eq!(program.args, ["_NERDCTL_INTERNAL_LOGGING", "/var/lib", "flag", "b", "x y"]);
+        let program = Program { path: "/a b".into(), args: vec![], says_ready: true };
+        assert_eq!(parse("binary-v2:///a%20b"), Ok(program));
     }
 
     #[test]
@@ -217,7 +236,8 @@ mod tests {
             ("binary://logger", "\"logger\" is not an absolute path"),
             ("binary:///a?x=%4", "\"%4\" has a broken %-sequence"),
             ("binary:///a%00", "\"/a%00\" has a NUL byte"),
-            ("file:///a", "it is no binary:// URI"),
+            ("file:///a", "it is no binary:// or binary-v2:// URI"),
+            ("binary-v3:///a", "it is no binary:// or binary-v2:// URI"),
         ] {
             assert_eq!(parse(uri).unwrap_err(), reason);
         }

@@ -1,7 +1,7 @@
 //! A process's standard input and output: pipes or a terminal on its side, what the engine named on the other.
 //!
 //! The engine names each stream by a URI: a fifo (a bare path, or `fifo://`), a file to append to (`file://`), a logging
-//! program (`binary://`), or nothing (`/dev/null`). The copying itself is containerd-shim's [`IoTasks`] and [`Pty`]; it
+//! program (`binary://`, `binary-v2://`), or nothing (`/dev/null`). The copying itself is containerd-shim's [`IoTasks`] and [`Pty`]; it
 //! runs on the reactor and holds no thread.
 //!
 //! * The shim holds both ends of every fifo, so an engine that detaches, restarts or attaches again is neither an
@@ -61,7 +61,7 @@ impl<'a> Sink<'a> {
             None => Ok(Self::Fifo(uri)),
             Some(("fifo", path)) => Ok(Self::Fifo(path)),
             Some(("file", path)) => Ok(Self::File(path)),
-            Some(("binary", _)) => Ok(Self::Binary(uri)),
+            Some(("binary" | "binary-v2", _)) => Ok(Self::Binary(uri)),
             Some((scheme, _)) => {
                 Err(Error::InvalidArgument(format!("stdio scheme {scheme} of {uri} is not known to this runtime")))
             }

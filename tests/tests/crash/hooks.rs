@@ -40,7 +40,7 @@ async fn a_shim_that_is_killed_while_a_hook_runs_takes_the_hook_along_and_delete
         let count = format!("echo >> {}/count", notes.display());
         let bundle = Bundle::new().args(&["/bin/sleep", "1000"]).bind(&notes, "/out", &[]).hook("poststop", &count);
         let bundle = hanging(bundle, kind, &notes).hook("poststop", &count);
-        let how = tests::shim::How { binary: binary.clone(), environment: Vec::new() };
+        let how = tests::shim::How { binary: binary.clone(), ..Default::default() };
         let shim = Shim::start_as(&bundle, &how).await;
         let life = tokio::spawn({
             let (shim, bundle) = (shim.clone(), bundle.clone());

@@ -5,6 +5,7 @@ use std::path::Path;
 use containerd_shim_protos::events::task::TaskExit;
 use containerd_shim_protos::protobuf::Message;
 use tests::events::{Exchange, Received};
+use tests::shim::How;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container};
 
@@ -34,6 +35,39 @@ async fn events_of_a_life_come_in_its_order() {
     assert_ne!(of_exec.id, container.id());
     assert_eq!((of_init.id, of_init.exit_status, of_init.pid), (container.id(), 137, container.pid));
     container.shim.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_event_of_a_container_is_a_line_in_the_log() {
+    let container = Container::started(Bundle::new().sh("exit 7")).await;
+    assert_eq!(container.wait().await, 7);
+    container.delete().await.unwrap();
+    let (id, pid) = (container.id(), container.pid);
+    for (message, status) in [("created", ""), ("started", ""), ("exited", " status=7"), ("deleted", " status=7")] {
+        let line = container.shim.logged(&format!("msg={message} ")).await;
+        assert!(line.starts_with("time=") && line.contains(" level=info "), "{line}");
+        let pairs = format!(" runtime=io.containerd.eci.v2 container={id} pid={pid}{status}");
+        assert!(line.ends_with(&pairs), "{line}");
+    }
+    container.shim.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn those_of_an_exec_are_lines_where_debugging_is_asked_for() {
+    for debug in [false, true] {
+        let how = How { debug, ..How::default() };
+        let container = Container::sleeping_as(Bundle::new(), &how).await;
+        assert_eq!(container.sh("exit 3").await.status, 3);
+        container.kill("", 9, false).await.unwrap();
+        container.wait().await;
+        container.shim.logged("msg=exited ").await;
+        let log = container.shim.log();
+        for message in ["\"exec added\"", "\"exec started\"", "\"exec exited\""] {
+            assert_eq!(log.contains(&format!("level=debug msg={message}")), debug, "{message}: {log}");
+        }
+        assert_eq!(log.lines().any(|line| line.contains("exec exited") && line.ends_with(" status=3")), debug, "{log}");
+        container.end().await;
+    }
 }
 
 #[tokio::test]

@@ -151,6 +151,16 @@ async fn the_sockets_path_is_short_and_its_directory_is_roots_alone() {
     container.end().await;
 }
 
+#[tokio::test]
+async fn the_kernel_takes_the_shim_before_whoever_started_it() {
+    let container = Container::create(Bundle::new()).await.unwrap();
+    let score = |process: &str| -> i32 {
+        std::fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap().trim().parse().unwrap()
+    };
+    assert_eq!(score(&container.shim.pid.to_string()), (score("self") + 1).min(1000));
+    container.end().await;
+}
+
 #[test]
 fn a_start_that_fails_says_why_in_one_line_and_leaves_no_shim() {
     let dir = place::new_dir("bundle");

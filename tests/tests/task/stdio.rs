@@ -143,6 +143,49 @@ async fn a_logging_program_that_is_missing_fails_create() {
     assert!(failure.message.contains("start logging program binary:///nowhere/logger: No such file"), "{failure:?}");
 }
 
+/// A logging program of binary-v2 that does `ready` first, and then copies standard output to `out` beside it.
+fn strict_logger(ready: &str) -> (std::path::PathBuf, Pipes) {
+    let dir = place::new_dir("logger");
+    let logger = dir.join("logger");
+    std::fs::write(&logger, format!("#!/bin/sh\n{ready}\nexec 5>&-\ncat <&3 > {}/out\n", dir.display())).unwrap();
+    std::fs::set_permissions(&logger, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut pipes = Pipes::none();
+    pipes.stdout = format!("binary-v2://{}", logger.display());
+    pipes.stderr = pipes.stdout.clone();
+    (dir.join("out"), pipes)
+}
+
+#[tokio::test]
+async fn a_logging_program_of_binary_v2_says_that_it_is_ready() {
+    let (out, pipes) = strict_logger("printf x >&5");
+    let container = Container::create_with(Bundle::new().sh("echo heard"), pipes).await.unwrap();
+    container.start().await.unwrap();
+    assert_eq!(container.wait().await, 0);
+    container.delete().await.unwrap();
+    assert_eq!(std::fs::read_to_string(out).unwrap(), "heard\n");
+    container.shim.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_does_not_say_so_fails_create_though_binary_would_do() {
+    for silent in ["true", "exit 0"] {
+        let (_, pipes) = strict_logger(silent);
+        let lenient = pipes.stdout.replace("binary-v2://", "binary://");
+        let failure = Container::create_with(Bundle::new(), pipes).await.err().expect("create");
+        assert!(failure.message.contains("without saying that it is ready"), "{failure:?}");
+        assert_eq!(failure.message.lines().count(), 1, "{failure:?}");
+        let mut pipes = Pipes::none();
+        (pipes.stdout, pipes.stderr) = (lenient.clone(), lenient);
+        let container = Container::create_with(Bundle::new().args(&["/bin/true"]), pipes).await.unwrap();
+        container.start().await.unwrap();
+        container.end().await;
+    }
+    let mut pipes = Pipes::none();
+    pipes.stdout = "binary-v3:///bin/true".into();
+    let failure = Container::create_with(Bundle::new(), pipes).await.err().expect("create");
+    assert!(failure.message.contains("stdio scheme binary-v3 of binary-v3:///bin/true is not known"), "{failure:?}");
+}
+
 async fn resize(container: &Container, exec: &str, width: u32, height: u32) {
     let (id, exec_id) = (container.id(), exec.to_owned());
     let request = api::ResizePtyRequest { id, exec_id, width, height, ..Default::default() };
