@@ -95,6 +95,9 @@ impl Event {
             Self::Exited { process, pid, exit } => {
                 log::debug!(container = container, exec = process.as_str(), pid = *pid, status = exit.status; "exec exited");
             }
+            Self::Oom => log::info!(container = container; "out of memory"),
+            Self::Paused => log::info!(container = container; "paused"),
+            Self::Resumed => log::info!(container = container; "resumed"),
             Self::Deleted { pid, exit } => {
                 log::info!(container = container, pid = *pid, status = exit.status; "deleted");
             }

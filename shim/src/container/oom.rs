@@ -38,7 +38,6 @@ impl Container {
     /// Tells of what has happened since the last look: also before an exit, which would otherwise be the first news.
     pub(super) fn tell_oom(&self) {
         if self.oom.as_ref().is_some_and(Oom::happened) {
-            log::info!(container = self.id.as_str(); "the container has run out of its memory");
             self.shared.events.emit(&self.id, Event::Oom);
         }
     }

@@ -16,7 +16,7 @@ use rustix::mount::{UnmountFlags, unmount};
 use serde::{Deserialize, Serialize};
 use userns::lease::ProcessId;
 
-use super::cgroup::{Cgroup, Layout};
+use super::cgroup::{self, Cgroup, Layout};
 use super::hooks;
 use crate::sys::signal;
 
@@ -164,6 +164,12 @@ fn kill(state: &State) -> Result<(), String> {
     }
     let describe = |error: io::Error| format!("kill init (pid {}) of container {}: {error}", init.pid, state.id);
     signal::send(std::os::fd::AsFd::as_fd(&pidfd), 9).map_err(describe)?;
+    // A frozen process of v1 dies only once it is thawed. What is wrong with its cgroup, its removal tells.
+    if state.made
+        && let Ok(cgroup) = cgroup_of(state)
+    {
+        let _ = cgroup.let_die();
+    }
     let deadline = Instant::now() + PATIENCE;
     while init.is_alive() {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -177,10 +183,12 @@ fn kill(state: &State) -> Result<(), String> {
     Ok(())
 }
 
+fn cgroup_of(state: &State) -> Result<Cgroup, cgroup::Error> {
+    Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups, state.unit.as_deref()))
+}
+
 fn remove_cgroups(state: &State) -> Result<(), String> {
-    let cgroup =
-        Layout::detect().and_then(|layout| Cgroup::open_existing(&layout, &state.cgroups, state.unit.as_deref()));
-    let removed = cgroup.and_then(|cgroup| match state.made {
+    let removed = cgroup_of(state).and_then(|cgroup| match state.made {
         true => cgroup.kill_all().and_then(|()| cgroup.remove()),
         false if cgroup.processes()?.is_empty() => cgroup.remove(),
         false => Ok(()),

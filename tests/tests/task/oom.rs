@@ -3,7 +3,9 @@
 use containerd_shim_protos::events::task::TaskOOM;
 use containerd_shim_protos::protobuf::Message;
 use serde_json::json;
-use tests::{Bundle, Container};
+use tests::events::Received;
+use tests::stdio::Pipes;
+use tests::{Bundle, Container, Shim, place};
 
 /// A container of 32 MiB.
 fn small() -> Bundle {
@@ -52,4 +54,34 @@ async fn an_end_with_memory_to_spare_is_none() {
     let topics = container.shim.events.topics(4).await;
     assert_eq!(topics, ["/tasks/create", "/tasks/start", "/tasks/exit", "/tasks/delete"]);
     container.shim.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_a_pod_it_is_told_of_the_container_whose_it_is() {
+    let group = place::unique("pod");
+    let member = |bundle: Bundle| bundle.set("/annotations", json!({ "io.kubernetes.cri.sandbox-id": group }));
+    let first = Container::sleeping(member(small())).await;
+    let bundle = member(small()).sh(&format!("exec {EAT}"));
+    assert_eq!(Shim::start(&bundle).await.pid, first.shim.pid, "one shim for the pod");
+    let second = Container::create_in(&first.shim, bundle, Pipes::none()).await.unwrap();
+    second.start().await.unwrap();
+    assert_eq!(second.wait().await, 137);
+    second.delete().await.unwrap();
+    first.shim.logged(&format!("msg=\"out of memory\" runtime=io.containerd.eci.v2 container={}", second.id())).await;
+    first.kill("", 9, false).await.unwrap();
+    first.wait().await;
+    // The exit of the first comes after all that could have been told of it before.
+    while !first.shim.events.received().iter().any(|event| of(event, "/tasks/exit", &first.id())) {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let events = first.shim.events.received();
+    assert!(events.iter().any(|event| of(event, "/tasks/oom", &second.id())));
+    assert!(!events.iter().any(|event| of(event, "/tasks/oom", &first.id())));
+    first.delete().await.unwrap();
+    first.shim.shut_down().await.unwrap();
+}
+
+/// Whether it is such an event of this container, whose id no other's begins with.
+fn of(event: &Received, topic: &str, id: &str) -> bool {
+    event.topic == topic && String::from_utf8_lossy(&event.value).contains(id)
 }

@@ -134,8 +134,9 @@ async fn what_does_not_run_is_not_paused() {
 async fn a_group_that_the_container_has_frozen_itself_goes_with_it() {
     let bundle = Bundle::new().all_capabilities().mount("cgroup", "cgroup", "/sys/fs/cgroup", &["rw"]);
     let container = Container::sleeping(bundle).await;
+    // Frozen before it has become sleep, it would hold this script's output open for ever.
     let script = "cd /sys/fs/cgroup/freezer && mkdir cold && { sleep 1000 < /dev/null > /dev/null 2>&1 & } && \
-        echo $! > cold/tasks && echo FROZEN > cold/freezer.state; cat cold/freezer.state";
+        until grep -q sleep /proc/$!/comm; do sleep 0.05; done && echo $! > cold/tasks && echo FROZEN > cold/freezer.state; cat cold/freezer.state";
     let shown = container.sh(script).await;
     assert!(shown.ok().starts_with("FR"), "{shown:?}");
     pause(&container).await.unwrap();
@@ -145,4 +146,34 @@ async fn a_group_that_the_container_has_frozen_itself_goes_with_it() {
     assert_eq!(container.wait().await, 137);
     container.delete().await.unwrap();
     container.shim.shut_down().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_paused_container_whose_shim_has_died_goes_with_delete() {
+    let container = Container::sleeping(Bundle::new()).await;
+    pause(&container).await.unwrap();
+    let shim = nix::unistd::Pid::from_raw(i32::try_from(container.shim.pid).unwrap());
+    nix::sys::signal::kill(shim, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let deleted = tests::shim::call_delete(&container.bundle.dir, &container.bundle.id);
+    assert!(deleted.status.success(), "{deleted:?}");
+    let init = format!("/proc/{}", container.pid);
+    for _ in 0..600 {
+        if !std::path::Path::new(&init).exists() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("its init is left");
+}
+
+#[tokio::test]
+async fn the_log_has_a_line_for_each() {
+    let container = Container::sleeping(Bundle::new()).await;
+    pause(&container).await.unwrap();
+    resume(&container).await.unwrap();
+    for message in ["paused", "resumed"] {
+        let line = container.shim.logged(&format!("msg={message} ")).await;
+        assert!(line.contains(" level=info ") && line.ends_with(&format!(" container={}", container.id())), "{line}");
+    }
+    container.end().await;
 }

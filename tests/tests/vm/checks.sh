@@ -63,6 +63,43 @@ check_metrics_are_those_of_the_whole_group() {
   refused "not found" ctr task metrics metrics
 }
 
+check_a_paused_container_stands_still_and_dies_when_killed() {
+  works $RUN --detach "$IMAGE" paused sh -c 'sleep 1000 & i=0; while :; do i=$((i + 1)); done'
+  local group=$CGROUP/default/paused before
+  works ctr task pause paused
+  has "cgroup.events" "$(cat $group/cgroup.events)" "frozen 1"
+  is status "$(ctr task list | awk '$1 == "paused" { print $3 }')" PAUSED
+  before=$(awk '$1 == "usage_usec"' $group/cpu.stat)
+  sleep 1
+  is "its time on the processor" "$(awk '$1 == "usage_usec"' $group/cpu.stat)" "$before"
+  refused "it is paused" inside paused true
+  works ctr task resume paused
+  has "cgroup.events" "$(cat $group/cgroup.events)" "frozen 0"
+  works inside paused true
+  works ctr task pause paused
+  works ctr task kill -s KILL paused
+  eventually "it is stopped" sh -c 'ctr task list | grep -q "^paused.*STOPPED"'
+  gone paused
+}
+
+check_memory_that_runs_out_is_told_before_the_exit() {
+  ctr events > events &
+  local events=$!
+  eventually "the subscription stands" sh -c 'ctr namespaces label default at=$$; grep -q /namespaces/ events'
+  status 137 $RUN --rm --memory-limit 16777216 "$IMAGE" hungry sh -c 'tail -c 100000000 /dev/zero; exit $?'
+  works $RUN --detach --memory-limit 16777216 "$IMAGE" starved tail -c 100000000 /dev/zero
+  eventually "it is stopped" sh -c 'ctr task list | grep -q "^starved.*STOPPED"'
+  gone starved
+  eventually "the last event" grep -q '/tasks/delete.*starved' events
+  kill $events
+  # Of the first it is a child of init that is killed, in the leaf below the group that is watched.
+  for id in hungry starved; do
+    is "events of $id" "$(grep "/tasks/.*\"$id\"" events | grep -o '/tasks/[a-z-]*' | uniq | tr '\n' ' ')" \
+      "/tasks/create /tasks/start /tasks/oom /tasks/exit /tasks/delete "
+  done
+  rm events
+}
+
 check_its_own_limits_are_out_of_reach() {
   works $RUN --detach --cap-add CAP_SYS_ADMIN --memory-limit 33554432 \
     --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw "$IMAGE" reach sleep 1000

@@ -95,6 +95,8 @@ checks! { results, every_check_has_its_test:
     exit_codes_are_those_of_the_programs
     limits_are_in_the_group_and_every_process_is_in_it
     metrics_are_those_of_the_whole_group
+    a_paused_container_stands_still_and_dies_when_killed
+    memory_that_runs_out_is_told_before_the_exit
     its_own_limits_are_out_of_reach
     an_inner_engine_makes_groups_with_limits_below_its_own
     every_controller_has_its_limits
