@@ -32,6 +32,11 @@ impl Container {
             Phase::Stopped(_) => return Err(self.cannot("pause", "stopped")),
         }
         self.grounds.with_cgroup(Cgroup::freeze).await?;
+        if matches!(self.init.phase(), Phase::Stopped(_)) {
+            // It has ended meanwhile, and nothing is told of it after its exit.
+            let _ = self.grounds.with_cgroup(Cgroup::thaw).await;
+            return Err(self.cannot("pause", "stopped"));
+        }
         self.paused.0.store(true, Ordering::Release);
         self.shared.events.emit(&self.id, Event::Paused);
         Ok(())
@@ -60,11 +65,14 @@ impl Container {
         if self.paused.get() { Err(self.cannot(what, "paused")) } else { Ok(()) }
     }
 
-    /// Lets a container end whose init was sent SIGKILL, though it or a part of it is frozen.
+    /// Lets a container end whose init was sent SIGKILL, though it or a part of it is frozen. A Pause that works is waited
+    /// for: it would freeze again what is let go.
     pub(super) async fn let_die(&self, target: &Target) {
-        if matches!(target, Target::Init)
-            && let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await
-        {
+        if !matches!(target, Target::Init) {
+            return;
+        }
+        let _alone = self.updating.lock().await;
+        if let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await {
             log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
         }
     }
