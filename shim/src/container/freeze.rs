@@ -8,13 +8,18 @@ use super::event::Event;
 use super::process::Phase;
 use super::{Container, Target};
 
-/// Whether a container has been paused. Changed under the lock of updates alone.
+/// Whether a container has been paused.
 #[derive(Debug, Default)]
-pub(super) struct Paused(AtomicBool);
+pub(super) struct Paused {
+    /// Changed under the lock of updates alone.
+    paused: AtomicBool,
+    /// Whether its init was sent SIGKILL: frozen again before it dies of it, it would not (v1).
+    killed: AtomicBool,
+}
 
 impl Paused {
     pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.paused.load(Ordering::Acquire)
     }
 }
 
@@ -32,12 +37,16 @@ impl Container {
             Phase::Stopped(_) => return Err(self.cannot("pause", "stopped")),
         }
         self.grounds.with_cgroup(Cgroup::freeze).await?;
-        if matches!(self.init.phase(), Phase::Stopped(_)) {
-            // It has ended meanwhile, and nothing is told of it after its exit.
+        let ends = match self.init.phase() {
+            Phase::Stopped(_) => Some("stopped"),
+            _ => self.paused.killed.load(Ordering::Acquire).then_some("killed"),
+        };
+        if let Some(state) = ends {
+            // Meanwhile; and nothing is told of what has ended after its exit.
             let _ = self.grounds.with_cgroup(Cgroup::thaw).await;
-            return Err(self.cannot("pause", "stopped"));
+            return Err(self.cannot("pause", state));
         }
-        self.paused.0.store(true, Ordering::Release);
+        self.paused.paused.store(true, Ordering::Release);
         self.shared.events.emit(&self.id, Event::Paused);
         Ok(())
     }
@@ -55,7 +64,7 @@ impl Container {
             return Err(self.cannot("resume", "not paused"));
         }
         self.grounds.with_cgroup(Cgroup::thaw).await?;
-        self.paused.0.store(false, Ordering::Release);
+        self.paused.paused.store(false, Ordering::Release);
         self.shared.events.emit(&self.id, Event::Resumed);
         Ok(())
     }
@@ -71,6 +80,7 @@ impl Container {
         if !matches!(target, Target::Init) {
             return;
         }
+        self.paused.killed.store(true, Ordering::Release);
         let _alone = self.updating.lock().await;
         if let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await {
             log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
