@@ -13,13 +13,18 @@ use super::{Container, Target};
 pub(super) struct Paused {
     /// Changed under the lock of updates alone.
     paused: AtomicBool,
-    /// Whether its init was sent SIGKILL: frozen again before it dies of it, it would not (v1).
+    /// Whether its init is sent SIGKILL: frozen again before it dies of it, it would not (v1).
     killed: AtomicBool,
 }
 
 impl Paused {
     pub(super) fn get(&self) -> bool {
         self.paused.load(Ordering::Acquire)
+    }
+
+    /// Says so before SIGKILL is sent, so that no Pause is told after the end.
+    pub(super) fn is_to_die(&self) {
+        self.killed.store(true, Ordering::Release);
     }
 }
 
@@ -80,7 +85,6 @@ impl Container {
         if !matches!(target, Target::Init) {
             return;
         }
-        self.paused.killed.store(true, Ordering::Release);
         let _alone = self.updating.lock().await;
         if let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await {
             log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
