@@ -42,12 +42,7 @@ impl Container {
             Phase::Stopped(_) => return Err(self.cannot("pause", "stopped")),
         }
         self.grounds.with_cgroup(Cgroup::freeze).await?;
-        let ends = match self.init.phase() {
-            Phase::Stopped(_) => Some("stopped"),
-            _ => self.paused.killed.load(Ordering::Acquire).then_some("killed"),
-        };
-        if let Some(state) = ends {
-            // Meanwhile; and nothing is told of what has ended after its exit.
+        if let Some(state) = self.ends() {
             let _ = self.grounds.with_cgroup(Cgroup::thaw).await;
             return Err(self.cannot("pause", state));
         }
@@ -69,6 +64,9 @@ impl Container {
             return Err(self.cannot("resume", "not paused"));
         }
         self.grounds.with_cgroup(Cgroup::thaw).await?;
+        if let Some(state) = self.ends() {
+            return Err(self.cannot("resume", state));
+        }
         self.paused.paused.store(false, Ordering::Release);
         self.shared.events.emit(&self.id, Event::Resumed);
         Ok(())
@@ -88,6 +86,14 @@ impl Container {
         let _alone = self.updating.lock().await;
         if let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await {
             log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
+        }
+    }
+
+    /// Whether it has ended meanwhile, or is about to: nothing is told of that after its exit.
+    fn ends(&self) -> Option<&'static str> {
+        match self.init.phase() {
+            Phase::Stopped(_) => Some("stopped"),
+            _ => self.paused.killed.load(Ordering::Acquire).then_some("killed"),
         }
     }
 
