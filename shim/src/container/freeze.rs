@@ -8,13 +8,23 @@ use super::event::Event;
 use super::process::Phase;
 use super::{Container, Target};
 
-/// Whether a container has been paused. Changed under the lock of updates alone.
+/// Whether a container has been paused.
 #[derive(Debug, Default)]
-pub(super) struct Paused(AtomicBool);
+pub(super) struct Paused {
+    /// Changed under the lock of updates alone.
+    paused: AtomicBool,
+    /// Whether its init is sent SIGKILL: frozen again before it dies of it, it would not (v1).
+    killed: AtomicBool,
+}
 
 impl Paused {
     pub(super) fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Says so before SIGKILL is sent, so that no Pause is told after the end.
+    pub(super) fn is_to_die(&self) {
+        self.killed.store(true, Ordering::Release);
     }
 }
 
@@ -32,7 +42,11 @@ impl Container {
             Phase::Stopped(_) => return Err(self.cannot("pause", "stopped")),
         }
         self.grounds.with_cgroup(Cgroup::freeze).await?;
-        self.paused.0.store(true, Ordering::Release);
+        if let Some(state) = self.ends() {
+            let _ = self.grounds.with_cgroup(Cgroup::thaw).await;
+            return Err(self.cannot("pause", state));
+        }
+        self.paused.paused.store(true, Ordering::Release);
         self.shared.events.emit(&self.id, Event::Paused);
         Ok(())
     }
@@ -50,7 +64,10 @@ impl Container {
             return Err(self.cannot("resume", "not paused"));
         }
         self.grounds.with_cgroup(Cgroup::thaw).await?;
-        self.paused.0.store(false, Ordering::Release);
+        if let Some(state) = self.ends() {
+            return Err(self.cannot("resume", state));
+        }
+        self.paused.paused.store(false, Ordering::Release);
         self.shared.events.emit(&self.id, Event::Resumed);
         Ok(())
     }
@@ -60,12 +77,23 @@ impl Container {
         if self.paused.get() { Err(self.cannot(what, "paused")) } else { Ok(()) }
     }
 
-    /// Lets a container end whose init was sent SIGKILL, though it or a part of it is frozen.
+    /// Lets a container end whose init was sent SIGKILL, though it or a part of it is frozen. A Pause that works is waited
+    /// for: it would freeze again what is let go.
     pub(super) async fn let_die(&self, target: &Target) {
-        if matches!(target, Target::Init)
-            && let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await
-        {
+        if !matches!(target, Target::Init) {
+            return;
+        }
+        let _alone = self.updating.lock().await;
+        if let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await {
             log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
+        }
+    }
+
+    /// Whether it has ended meanwhile, or is about to: nothing is told of that after its exit.
+    fn ends(&self) -> Option<&'static str> {
+        match self.init.phase() {
+            Phase::Stopped(_) => Some("stopped"),
+            _ => self.paused.killed.load(Ordering::Acquire).then_some("killed"),
         }
     }
 

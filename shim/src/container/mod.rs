@@ -221,6 +221,9 @@ impl Container {
     /// NotFound (also when it is gone), FailedPrecondition, InvalidArgument.
     pub(crate) async fn kill(&self, exec: &str, signal: u32, all: bool) -> Result<(), Error> {
         let target = self.process(exec)?;
+        if signal == 9 && matches!(target, Target::Init) {
+            self.paused.is_to_die();
+        }
         if !all || !exec.is_empty() {
             self.of(&target).kill(signal)?;
             if signal == 9 {

@@ -82,6 +82,20 @@ async fn so_does_one_on_the_unified_hierarchy_alone() {
 }
 
 #[tokio::test]
+async fn an_exec_that_was_added_before_starts_when_it_goes_on() {
+    let container = Container::sleeping(Bundle::new()).await;
+    container.add_process("e", &container.process(&["/bin/true"]), &Pipes::none()).await.unwrap();
+    pause(&container).await.unwrap();
+    let refused = container.start_process("e").await.unwrap_err();
+    assert_eq!(refused.code, Code::FAILED_PRECONDITION, "{refused:?}");
+    assert_eq!(refused.message, format!("cannot exec in container {}: it is paused", container.id()));
+    resume(&container).await.unwrap();
+    container.start_process("e").await.unwrap();
+    assert_eq!(container.wait_process("e").await.unwrap().exit_status, 0);
+    container.end().await;
+}
+
+#[tokio::test]
 async fn a_paused_container_is_killed_and_deleted() {
     for all in [false, true] {
         let container = Container::started(Bundle::new().sh("sleep 1000 & sleep 1000 & wait")).await;
@@ -92,6 +106,48 @@ async fn a_paused_container_is_killed_and_deleted() {
         let late = resume(&container).await.unwrap_err();
         assert_eq!((late.code, late.message.ends_with("it is stopped")), (Code::FAILED_PRECONDITION, true), "{late:?}");
         container.delete().await.unwrap();
+        container.shim.shut_down().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_kill_that_meets_a_pause_kills() {
+    for round in 0..10 {
+        let container = Container::sleeping(Bundle::new()).await;
+        let (paused, killed) = if round % 2 == 0 {
+            tokio::join!(pause(&container), container.kill("", 9, false))
+        } else {
+            let (killed, paused) = tokio::join!(container.kill("", 9, false), pause(&container));
+            (paused, killed)
+        };
+        killed.unwrap();
+        assert_eq!(container.wait().await, 137, "round {round}, after {paused:?}");
+        container.delete().await.unwrap();
+        // Nothing is told of what has ended but its deletion.
+        let topics = container.shim.events.topics(if paused.is_ok() { 5 } else { 4 }).await;
+        assert_eq!(topics.iter().any(|topic| topic == "/tasks/paused"), paused.is_ok(), "{topics:?}");
+        assert_eq!(topics[topics.len() - 2..], ["/tasks/exit", "/tasks/delete"], "{paused:?}");
+        if let Err(refused) = paused {
+            assert_eq!(refused.code, Code::FAILED_PRECONDITION, "{refused:?}");
+        }
+        container.shim.shut_down().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_resume_that_meets_a_kill_is_not_told_after_the_exit() {
+    for _ in 0..10 {
+        let container = Container::sleeping(Bundle::new()).await;
+        pause(&container).await.unwrap();
+        let (killed, resumed) = tokio::join!(container.kill("", 9, false), resume(&container));
+        killed.unwrap();
+        assert_eq!(container.wait().await, 137, "after {resumed:?}");
+        if let Err(refused) = &resumed {
+            assert_eq!(refused.code, Code::FAILED_PRECONDITION, "{refused:?}");
+        }
+        container.delete().await.unwrap();
+        let topics = container.shim.events.topics(if resumed.is_ok() { 6 } else { 5 }).await;
+        assert_eq!(topics[topics.len() - 2..], ["/tasks/exit", "/tasks/delete"], "{resumed:?}");
         container.shim.shut_down().await.unwrap();
     }
 }

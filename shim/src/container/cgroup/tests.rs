@@ -11,6 +11,8 @@ use rustix::fs::{Mode, OFlags, openat};
 
 use super::*;
 
+mod freezer;
+mod oom;
 mod stats;
 mod update;
 
