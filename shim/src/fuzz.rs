@@ -41,7 +41,7 @@ fn bootstrap(data: &[u8]) {
 
 fn plan(data: &[u8]) {
     let request = spec::Request { id: "c1", bundle: Path::new("/bundle"), terminal: false };
-    let planned = spec::load(data).and_then(|loaded| spec::plan(&loaded.spec, &request));
+    let planned = spec::load(data).and_then(|loaded| spec::plan(&loaded.value, &request));
     if let Ok(plan) = planned {
         let inside =
             plan.mounts.iter().map(|mount| &mount.destination).chain(&plan.masked_paths).chain(&plan.readonly_paths);
@@ -56,11 +56,11 @@ fn plan(data: &[u8]) {
         let _ = spec::check_ids(&plan, map);
         if let Ok(process) = spec::load_process(data) {
             let exec = spec::Exec { map, init: &plan.process, terminal: true };
-            let _ = spec::plan_process(&process.process, &exec);
+            let _ = spec::plan_process(&process.value, &exec);
         }
         round_trip::<Plan>(&serde_json::to_vec(&plan).expect("a plan"));
     }
-    let _ = spec::load_resources(data).and_then(|loaded| spec::plan_update(&loaded.resources));
+    let _ = spec::load_resources(data).and_then(|loaded| spec::plan_update(&loaded.value));
 }
 
 fn message(data: &[u8]) {

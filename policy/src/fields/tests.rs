@@ -197,7 +197,7 @@ fn full() -> Value {
 
 fn planned(document: &Value) -> Result<Plan, Refusal> {
     let loaded = spec::load(document.to_string().as_bytes())?;
-    spec::plan(&loaded.spec, &Request { id: "c", bundle: Path::new("/b"), terminal: true })
+    spec::plan(&loaded.value, &Request { id: "c", bundle: Path::new("/b"), terminal: true })
 }
 
 /// Removes the first value at `path`; false when there is none.
@@ -348,7 +348,7 @@ fn the_rows_of_resources_are_those_of_an_update() {
     assert!(refusal.starts_with("linux.resources.blockIO.leafWeight: was the CFQ scheduler's"), "{refusal}");
     let loaded = spec::load_resources(br#"{"pids": {}, "memory": {"limit": 5}, "x": 1}"#).expect("resources");
     assert_eq!(loaded.unknown, ["linux.resources.x"]);
-    let plan = spec::plan_update(&loaded.resources).expect("a plan");
+    let plan = spec::plan_update(&loaded.value).expect("a plan");
     assert_eq!(plan, crate::plan::Resources { memory_limit: Some(5), ..Default::default() });
     let refusal = spec::load_resources(b"[]").expect_err("refused").to_string();
     assert_eq!(refusal, "linux.resources: is not an object");

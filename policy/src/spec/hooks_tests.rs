@@ -8,7 +8,7 @@ const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "start
 fn planned(hooks: Value) -> Result<Hooks, Refusal> {
     let spec = json!({ "ociVersion": "1.2.0", "hooks": hooks, "annotations": { "a": "b" } });
     let loaded = load(spec.to_string().as_bytes())?;
-    super::hooks(&loaded.spec, Path::new("/bundle"))
+    super::hooks(&loaded.value, Path::new("/bundle"))
 }
 
 fn refused(hook: Value) -> String {

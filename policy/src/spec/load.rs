@@ -10,37 +10,22 @@ use crate::fields::{self, Field, Report, common, linux};
 /// The largest document that is read, in bytes: far above any engine's, and small enough to hold several times.
 pub const MAX_BYTES: usize = 16 << 20;
 
-/// A `config.json` that was accepted.
+/// A document that was accepted.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
-    /// The spec, with nothing in it that is not known.
-    pub spec: Spec,
+pub struct Loaded<T> {
+    /// What it says, with nothing in it that is not known.
+    pub value: T,
     /// What the specification, or this version, does not know; for the log.
     pub unknown: Vec<String>,
     /// What asks for something that is not done, with the reason; for the log.
     pub ignored: Vec<String>,
 }
 
-/// The process of an exec request that was accepted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoadedProcess {
-    /// The process.
-    pub process: Process,
-    /// As in [`Loaded`].
-    pub unknown: Vec<String>,
-    /// As in [`Loaded`].
-    pub ignored: Vec<String>,
-}
-
-/// The limits of an update that were accepted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LoadedResources {
-    /// The limits.
-    pub resources: LinuxResources,
-    /// As in [`Loaded`].
-    pub unknown: Vec<String>,
-    /// As in [`Loaded`].
-    pub ignored: Vec<String>,
+impl<T> Loaded<T> {
+    /// All that the log is to have of it.
+    pub fn notes(&self) -> impl Iterator<Item = &String> {
+        self.unknown.iter().chain(&self.ignored)
+    }
 }
 
 /// Reads a `config.json`.
@@ -48,27 +33,24 @@ pub struct LoadedResources {
 /// # Errors
 /// When the document is larger than [`MAX_BYTES`], is not JSON (with line and column), or has a property that is
 /// refused, of the wrong type or missing (by its path).
-pub fn load(bytes: &[u8]) -> Result<Loaded, Refusal> {
-    let (spec, report) = read(bytes, "config.json", common::CONFIG, "")?;
-    Ok(Loaded { spec, unknown: report.unknown, ignored: report.ignored })
+pub fn load(bytes: &[u8]) -> Result<Loaded<Spec>, Refusal> {
+    read(bytes, "config.json", common::CONFIG, "")
 }
 
 /// Reads the process of an exec request, as JSON.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_process(bytes: &[u8]) -> Result<LoadedProcess, Refusal> {
-    let (process, report) = read(bytes, "process", common::PROCESS, "process")?;
-    Ok(LoadedProcess { process, unknown: report.unknown, ignored: report.ignored })
+pub fn load_process(bytes: &[u8]) -> Result<Loaded<Process>, Refusal> {
+    read(bytes, "process", common::PROCESS, "process")
 }
 
 /// Reads the limits of an update, as JSON.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_resources(bytes: &[u8]) -> Result<LoadedResources, Refusal> {
-    let (resources, report) = read(bytes, "resources", linux::RESOURCES, "linux.resources")?;
-    Ok(LoadedResources { resources, unknown: report.unknown, ignored: report.ignored })
+pub fn load_resources(bytes: &[u8]) -> Result<Loaded<LinuxResources>, Refusal> {
+    read(bytes, "resources", linux::RESOURCES, "linux.resources")
 }
 
 fn read<T: DeserializeOwned>(
@@ -76,17 +58,17 @@ fn read<T: DeserializeOwned>(
     name: &str,
     fields: &'static [Field],
     path: &str,
-) -> Result<(T, Report), Refusal> {
+) -> Result<Loaded<T>, Refusal> {
     if bytes.len() > MAX_BYTES {
         return Err(Refusal::new(name, format!("is larger than {MAX_BYTES} bytes")));
     }
     let mut document: Value =
         serde_json::from_slice(bytes).map_err(|error| Refusal::new(name, format!("is not valid JSON: {error}")))?;
-    let report = fields::check(&mut document, fields, path)?;
+    let Report { unknown, ignored } = fields::check(&mut document, fields, path)?;
     complete(&mut document);
     let value = serde_json::from_value(document)
         .map_err(|error| Refusal::new(name, format!("is not what the specification asks for: {error}")))?;
-    Ok((value, report))
+    Ok(Loaded { value, unknown, ignored })
 }
 
 /// Makes explicit what the specification allows to leave out and the `oci-spec` crate does not, and the reverse: a user

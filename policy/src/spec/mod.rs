@@ -35,7 +35,7 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-pub use load::{Loaded, LoadedProcess, LoadedResources, MAX_BYTES, load, load_process, load_resources};
+pub use load::{Loaded, MAX_BYTES, load, load_process, load_resources};
 pub use mount_options::mount_option_names;
 pub use process::{Exec, plan_process};
 

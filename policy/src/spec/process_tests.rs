@@ -19,7 +19,7 @@ fn with(name: &str, value: Value) -> Value {
 }
 
 fn exec(process: &Value, init: &Value, terminal: bool) -> Result<Process, String> {
-    let load = |json: &Value| load_process(json.to_string().as_bytes()).map(|loaded| loaded.process);
+    let load = |json: &Value| load_process(json.to_string().as_bytes()).map(|loaded| loaded.value);
     let init = own(&load(init).expect("init"), false).expect("init");
     let process = load(process).map_err(|refusal| refusal.to_string())?;
     plan_process(&process, &Exec { map: MAP, init: &init, terminal }).map_err(|refusal| refusal.to_string())

@@ -53,7 +53,7 @@ fn places(value: &Value, at: String, all: &mut Vec<String>) {
 
 fn planned(bytes: &[u8]) -> Result<Plan, Refusal> {
     let loaded = load(bytes)?;
-    plan(&loaded.spec, &Request { id: "c", bundle: Path::new("/b"), terminal: false })
+    plan(&loaded.value, &Request { id: "c", bundle: Path::new("/b"), terminal: false })
 }
 
 fn is_one_line(refusal: &Refusal) -> bool {

@@ -98,7 +98,7 @@ fn request(terminal: bool) -> Request<'static> {
 
 fn planned(spec: &Value) -> Result<Plan, String> {
     let loaded = load(spec.to_string().as_bytes()).map_err(|refusal| refusal.to_string())?;
-    plan(&loaded.spec, &request(false)).map_err(|refusal| refusal.to_string())
+    plan(&loaded.value, &request(false)).map_err(|refusal| refusal.to_string())
 }
 
 /// The plan of `ctr`'s spec with one place changed.
@@ -217,7 +217,7 @@ fn documents_that_are_no_spec_are_refused_in_one_line() {
 
 #[test]
 fn a_container_id_is_a_file_name() {
-    let spec = load(ctr().to_string().as_bytes()).expect("a spec").spec;
+    let spec = load(ctr().to_string().as_bytes()).expect("a spec").value;
     for id in ["c1", "a.b_c+d-E", &"x".repeat(255)] {
         assert!(plan(&spec, &Request { id, ..request(false) }).is_ok(), "{id}");
     }

@@ -139,11 +139,11 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     let path = request.bundle.join("config.json");
     let bytes = fs::read(&path).map_err(|error| Error::Failed(format!("read {}: {error}", path.display())))?;
     let loaded = spec::load(&bytes)?;
-    for note in loaded.unknown.iter().chain(&loaded.ignored) {
+    for note in loaded.notes() {
         log::warn!(container = request.id.as_str(); "{note}");
     }
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
-    let mut plan = spec::plan(&loaded.spec, &asked)?;
+    let mut plan = spec::plan(&loaded.value, &asked)?;
     if request.options.systemd_cgroup {
         plan.cgroup.path = Some(cgroup::choose(plan.cgroup.path.take(), namespace, &request.id)?);
     }

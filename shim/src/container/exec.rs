@@ -75,12 +75,12 @@ impl Container {
 
     fn plan_exec(&self, request: &Request) -> Result<plan::Process, Error> {
         let loaded = load_process(&request.spec)?;
-        for note in loaded.unknown.iter().chain(&loaded.ignored) {
+        for note in loaded.notes() {
             log::warn!(container = self.id.as_str(), exec = request.id.as_str(); "{note}");
         }
         let exec =
             spec::Exec { map: self.grounds.id_map, init: &self.grounds.process, terminal: request.stdio.terminal };
-        Ok(plan_process(&loaded.process, &exec)?)
+        Ok(plan_process(&loaded.value, &exec)?)
     }
 
     /// An exec by its id.

@@ -12,10 +12,10 @@ impl Container {
     /// FailedPrecondition when the container has stopped; a refusal that names the field. Nothing has changed then.
     pub(crate) async fn update(&self, resources: &[u8]) -> Result<(), Error> {
         let loaded = load_resources(resources)?;
-        for note in loaded.unknown.iter().chain(&loaded.ignored) {
+        for note in loaded.notes() {
             log::warn!(container = self.id.as_str(); "{note}");
         }
-        let wanted = plan_update(&loaded.resources)?;
+        let wanted = plan_update(&loaded.value)?;
         if !wanted.devices.is_empty() {
             // The kubelet sends back the rules that the container was made with.
             log::debug!(container = self.id.as_str(); "linux.resources.devices: an update leaves device rules as they are");
