@@ -92,9 +92,7 @@ impl Container {
     /// Refuses what needs a living container.
     pub(super) fn running(&self, what: &str) -> Result<(), Error> {
         match self.init.phase() {
-            Phase::Stopped(_) => {
-                Err(Error::FailedPrecondition(format!("cannot {what} container {}: it is stopped", self.id)))
-            }
+            Phase::Stopped(_) => Err(self.cannot(what, "stopped")),
             _ => Ok(()),
         }
     }

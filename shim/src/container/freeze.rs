@@ -57,9 +57,7 @@ impl Container {
     /// FailedPrecondition unless it is paused.
     pub(crate) async fn resume(&self) -> Result<(), Error> {
         let _alone = self.updating.lock().await;
-        if matches!(self.init.phase(), Phase::Stopped(_)) {
-            return Err(self.cannot("resume", "stopped"));
-        }
+        self.running("resume")?;
         if !self.paused.get() {
             return Err(self.cannot("resume", "not paused"));
         }
@@ -84,7 +82,11 @@ impl Container {
             return;
         }
         let _alone = self.updating.lock().await;
-        if let Err(error) = self.grounds.with_cgroup(Cgroup::let_die).await {
+        let let_die = |cgroup: &Cgroup| {
+            cgroup.let_die();
+            Ok(())
+        };
+        if let Err(error) = self.grounds.with_cgroup(let_die).await {
             log::debug!(container = self.id.as_str(); "a killed container is let go: {error}");
         }
     }
@@ -97,7 +99,8 @@ impl Container {
         }
     }
 
-    fn cannot(&self, what: &str, state: &str) -> Error {
+    /// A refusal of what does not go with the state that the container is in.
+    pub(super) fn cannot(&self, what: &str, state: &str) -> Error {
         Error::FailedPrecondition(format!("cannot {what} container {}: it is {state}", self.id))
     }
 }

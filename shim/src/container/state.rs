@@ -168,7 +168,7 @@ fn kill(state: &State) -> Result<(), String> {
     if state.made
         && let Ok(cgroup) = cgroup_of(state)
     {
-        let _ = cgroup.let_die();
+        cgroup.let_die();
     }
     let deadline = Instant::now() + PATIENCE;
     while init.is_alive() {

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use policy::namespaces::UserNamespace;
 use policy::plan::NamespaceKind;
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::UnshareFlags;
@@ -20,7 +19,7 @@ use super::build::Fds;
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report};
 use super::{namespaces, tell_of_self};
-use crate::container::cgroup::REPEATED;
+use crate::container::cgroup::{repeat_limits_of, write};
 use crate::sys::clone::{Cloned, clone3};
 
 /// How often the controllers are handed down to a group whose last process is on its way out.
@@ -92,11 +91,7 @@ pub(super) fn hand_down(own: BorrowedFd<'_>, leaf: BorrowedFd<'_>) {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
-    for file in REPEATED {
-        if let Ok(limit) = read(own, file) {
-            let _missing = write(leaf, file, limit.trim());
-        }
-    }
+    repeat_limits_of(own, leaf);
 }
 
 /// Sets a limit of one process, once init is alone: the group was made with room for whoever cloned it.
@@ -105,18 +100,4 @@ pub(super) fn limit_to_one(order: &BuildOrder, own: BorrowedFd<'_>) -> Result<()
         Some(0 | 1) => write(own, "pids.max", "1").map_err(Failure::at("set", "linux.resources.pids.limit")),
         _ => Ok(()),
     }
-}
-
-fn open(group: BorrowedFd<'_>, file: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat(group, file, flags | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn write(group: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
-    rustix::io::write(open(group, file, OFlags::WRONLY)?, value.as_bytes()).map(drop)
-}
-
-fn read(group: BorrowedFd<'_>, file: &str) -> rustix::io::Result<String> {
-    let mut text = [0; 128];
-    let length = rustix::io::read(open(group, file, OFlags::RDONLY)?, &mut text)?;
-    Ok(String::from_utf8_lossy(&text[..length]).into_owned())
 }

@@ -20,7 +20,7 @@ use super::{Cgroup, Group, tree};
 pub(crate) const LEAF: &str = "init.scope";
 
 /// What the leaf repeats.
-pub(crate) const REPEATED: [&str; 2] = ["memory.max", "cpu.max"];
+const REPEATED: [&str; 2] = ["memory.max", "cpu.max"];
 
 /// The files of v1 that move processes and say what becomes of groups.
 const V1: [&str; 4] = ["cgroup.procs", "tasks", "cgroup.clone_children", "notify_on_release"];
@@ -86,9 +86,15 @@ pub(super) fn repeat_limits(groups: &[Group]) {
         return;
     }
     for Group { dir, .. } in groups {
-        let (Ok(group), Ok(leaf)) = (tree::open(dir), tree::open(&dir.join(LEAF))) else { continue };
-        for file in REPEATED {
-            let _ = tree::read(group.as_fd(), file).and_then(|limit| tree::write(leaf.as_fd(), file, limit.trim()));
+        if let (Ok(group), Ok(leaf)) = (tree::open(dir), tree::open(&dir.join(LEAF))) {
+            repeat_limits_of(group.as_fd(), leaf.as_fd());
         }
+    }
+}
+
+/// Repeats the limits of a group in its leaf. A file that is not there is of a controller that has not come down to it.
+pub(crate) fn repeat_limits_of(group: BorrowedFd<'_>, leaf: BorrowedFd<'_>) {
+    for file in REPEATED {
+        let _ = tree::read(group, file).and_then(|limit| tree::write(leaf, file, limit.trim()));
     }
 }

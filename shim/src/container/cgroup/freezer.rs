@@ -43,9 +43,8 @@ impl Cgroup {
     }
 
     /// Lets those die who have been killed: a frozen process of v1 does not, and a group below may be frozen too.
-    pub(crate) fn let_die(&self) -> Result<(), Error> {
+    pub(crate) fn let_die(&self) {
         kill::thaw(kill::freezer(&self.groups));
-        Ok(())
     }
 
     fn freezer(&self) -> Result<Freezer<'_>, Error> {

@@ -41,13 +41,14 @@ use policy::Refusal;
 use policy::plan::Resources;
 use rustix::io::Errno;
 
-pub(crate) use delegate::{LEAF, REPEATED};
+pub(crate) use delegate::{LEAF, repeat_limits_of};
 pub(crate) use entry::Entry;
 pub(crate) use error::Error;
 use error::{refused, step};
 pub(crate) use layout::{Hierarchy, Kind, Layout};
 pub(crate) use systemd::choose;
 use systemd::{Scope, Unit, of_systemd};
+pub(crate) use tree::write;
 
 use crate::sys::bpf;
 

@@ -48,7 +48,7 @@ pub(super) fn read(group: BorrowedFd<'_>, file: &str) -> rustix::io::Result<Stri
 }
 
 /// Writes a value to a file of a group, at once: kernfs takes each write(2) as a whole value.
-pub(super) fn write(group: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
+pub(crate) fn write(group: BorrowedFd<'_>, file: &str, value: &str) -> rustix::io::Result<()> {
     let file = openat(group, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
     let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes()))?;
     if written == value.len() { Ok(()) } else { Err(Errno::IO) }
