@@ -18,5 +18,5 @@ async fn update(bundle: &std::path::Path, resources: &str) -> Result<(), String>
     let address = std::fs::read_to_string(bundle.join("address")).map_err(|error| error.to_string())?;
     let id = bundle.file_name().unwrap_or_default().to_string_lossy();
     let task = containerd_shim_protos::shim_async::TaskClient::new(tests::shim::connect(&address).await);
-    tests::shim::update(&task, &id, &resources).await.map_err(|failure| failure.message)
+    tests::container::update(&task, &id, &resources).await.map_err(|failure| failure.message)
 }

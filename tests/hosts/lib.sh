@@ -53,6 +53,14 @@ enter_cgroups() {
   done < "$1"
 }
 
+# thaw GROUP: lets go what v1's freezer holds in a group or below: it would not even die.
+thaw() {
+  local state
+  find "$1" -name freezer.state 2> /dev/null | while read -r state; do
+    echo THAWED > "$state" || :
+  done || :
+}
+
 # remove_cgroups FILE: removes the groups that FILE lists with all below them, once their processes are gone.
 remove_cgroups() {
   local group try

@@ -102,6 +102,13 @@ impl Bundle {
         self.mount("bind", source.to_str().expect("a path"), destination, &options)
     }
 
+    /// The container of an inner engine: it sees its groups, and may do with them what the kernel lets it.
+    pub fn inner_engine() -> Self {
+        let options = ["nosuid", "noexec", "nodev", "rw"];
+        let bundle = Self::new().all_capabilities().set("/process/noNewPrivileges", json!(false));
+        bundle.mount("cgroup", "cgroup", "/sys/fs/cgroup", &options)
+    }
+
     /// Binds the static helper of `tests/inside.c` to `/inside`.
     #[must_use]
     pub fn with_inside(self) -> Self {

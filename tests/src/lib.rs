@@ -1,12 +1,14 @@
 //! `tests` proves: end-to-end tests over the built shim and real engines.
 //!
 //! * [`bundle::Bundle`]: a root filesystem and a config.json that a test changes where it needs to.
-//! * [`shim::Shim`]: the built binary, driven over the Task API with no daemon; [`shim::Container`] is one task in it.
+//! * [`shim::Shim`]: the built binary, driven over the Task API with no daemon; [`container::Container`] is one task in it.
 //! * [`events::Exchange`]: takes the shim's events as containerd would.
+//! * [`groups`]: the machine's cgroups.
 //! * [`host::Host`]: a Debian with containerd of its own, driven through `ctr`.
 //! * [`room::Room`]: leases and an operator's config of a test's own.
 //! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
 //! * [`terminal::Terminal`]: a program on a terminal.
+//! * [`until`]: what comes in its own time.
 //! * [`skip`]: what this machine cannot run says so.
 //!
 //! Invariant: nothing here uses the code that it tests; the binary is all that is known of it. Every test program runs in
@@ -15,7 +17,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 pub mod bundle;
+pub mod container;
 pub mod events;
+pub mod groups;
 pub mod host;
 pub mod leftovers;
 pub mod output;
@@ -24,8 +28,11 @@ pub mod room;
 pub mod shim;
 pub mod stdio;
 pub mod terminal;
+pub mod wait;
 
 pub use bundle::Bundle;
+pub use container::Container;
 pub use output::Output;
 pub use place::{sh, skip};
-pub use shim::{Container, Shim};
+pub use shim::Shim;
+pub use wait::until;

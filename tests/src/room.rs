@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::bundle::Bundle;
+use crate::container::Container;
 use crate::output::Output;
 use crate::place;
-use crate::shim::{Answer, Container, How, Shim};
+use crate::shim::{Answer, How, Shim};
 use crate::stdio::Pipes;
 
 /// A process that lives in other namespaces, by unshare(1); it ends with its value.

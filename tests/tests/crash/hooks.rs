@@ -46,11 +46,11 @@ async fn a_shim_that_is_killed_while_a_hook_runs_takes_the_hook_along_and_delete
             let (shim, bundle) = (shim.clone(), bundle.clone());
             async move { live(&shim, bundle).await }
         });
-        look::until(&format!("the {kind} hook"), || notes.join(kind).exists() && !sleepers().is_empty()).await;
+        tests::until(&format!("the {kind} hook"), || notes.join(kind).exists() && !sleepers().is_empty()).await;
         look::kill(shim.pid, Signal::KILL);
         life.await.unwrap().expect_err(kind);
-        look::until(&format!("the end of the {kind} hook"), || sleepers().is_empty()).await;
-        look::until("the end of the stages", || {
+        tests::until(&format!("the end of the {kind} hook"), || sleepers().is_empty()).await;
+        tests::until("the end of the stages", || {
             shim.processes().iter().all(|pid| look::stat(*pid).is_none_or(|it| it.0 == 'Z'))
         })
         .await;

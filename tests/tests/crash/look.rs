@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use tests::{Bundle, place};
+use tests::{Bundle, place, until};
 
 /// The failpoints, read from the table that the shim is built with: no second list can go stale.
 pub(crate) fn failpoints() -> Vec<&'static str> {
@@ -14,17 +13,6 @@ pub(crate) fn failpoints() -> Vec<&'static str> {
     let names: Vec<_> = table.lines().filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\",")).collect();
     assert!(names.len() > 20, "{names:?}");
     names
-}
-
-/// Waits for something that must come.
-pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..1500 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("this does not come: {what}");
 }
 
 /// State and parent of a process (proc_pid_stat(5)).

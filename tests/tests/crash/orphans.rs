@@ -60,7 +60,7 @@ async fn a_stage_that_outlives_its_shim_leaves_nothing_behind() {
         let stopped =
             || shim.processes().into_iter().find(|pid| look::stat(*pid).is_some_and(|(state, _)| state == 'T'));
         let kill = async {
-            look::until("the stage stops", || stopped().is_some()).await;
+            tests::until("the stage stops", || stopped().is_some()).await;
             look::kill(shim.pid, Signal::KILL);
         };
         let (created, ()) = tokio::join!(Container::create_in(&shim, bundle.clone(), Pipes::none()), kill);
@@ -69,7 +69,7 @@ async fn a_stage_that_outlives_its_shim_leaves_nothing_behind() {
         assert_eq!(look::ranges_of(&bundle.id).len(), 1, "{name}: the stage holds the range");
         look::delete_twice(&bundle);
         look::kill(stopped().expect("the stage"), Signal::CONT);
-        look::until(&format!("the end of its processes ({name})"), || shim.processes().is_empty()).await;
+        tests::until(&format!("the end of its processes ({name})"), || shim.processes().is_empty()).await;
         look::delete_twice(&bundle);
         look::remove_layer(&bundle);
         assert_eq!(look::ranges_of(&bundle.id), Vec::<String>::new(), "{name}");

@@ -41,7 +41,7 @@ async fn a_shim_that_is_killed_anywhere_leaves_the_others_untouched_and_delete_c
 
         look::delete_twice(&bundle);
         assert!(look::is_gone(&shim.socket()), "{name}: the socket is left");
-        look::until("the end of its processes", || shim.processes().is_empty()).await;
+        tests::until("the end of its processes", || shim.processes().is_empty()).await;
         assert_eq!(look::ranges_of(&bundle.id).len(), usize::from(name != "create-planned"), "{name}");
 
         // Its id is free, and what it wrote is its own again.

@@ -23,7 +23,7 @@ async fn create_and_start(shim: &Arc<Shim>, bundle: &Bundle) -> Answer<Container
 
 /// The shim serves on, and has no child but what lives in its containers.
 async fn serves_on(shim: &Arc<Shim>, name: &str) {
-    look::until(&format!("no child of the shim is left ({name})"), || look::children(shim.pid).is_empty()).await;
+    tests::until(&format!("no child of the shim is left ({name})"), || look::children(shim.pid).is_empty()).await;
     let next = create_and_start(shim, &Bundle::new()).await.unwrap_or_else(|failure| panic!("{name}: {failure:?}"));
     assert_eq!(next.wait().await, 0);
     next.delete().await.expect("delete");
@@ -87,8 +87,8 @@ async fn an_exec_whose_stage_is_killed_fails_in_one_line_and_the_container_goes_
                 assert!(failure.message.contains("the exec stage ended before it was done"), "{name}: {failure:?}");
             }
         }
-        look::until(&format!("only init is left ({name})"), || look::children(shim.pid) == [container.pid]).await;
-        look::until(&format!("only init is left inside ({name})"), || {
+        tests::until(&format!("only init is left ({name})"), || look::children(shim.pid) == [container.pid]).await;
+        tests::until(&format!("only init is left inside ({name})"), || {
             look::processes_of(&bundle.id).iter().all(|pid| *pid == container.pid)
         })
         .await;

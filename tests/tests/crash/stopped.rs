@@ -11,7 +11,7 @@ use crate::look;
 async fn stopped(shim: &Shim) -> u32 {
     let is_stopped = |pid: &u32| look::stat(*pid).is_some_and(|(state, _)| state == 'T');
     let find = || shim.processes().into_iter().find(is_stopped);
-    look::until("a stage stops", || find().is_some()).await;
+    tests::until("a stage stops", || find().is_some()).await;
     find().expect("it has stopped")
 }
 
@@ -94,6 +94,6 @@ async fn a_container_is_killed_and_deleted_while_an_exec_is_stopped() {
         container.delete().await.expect("delete");
         shim.shut_down().await.expect("shutdown");
         assert_eq!(look::left_of(&bundle), Vec::<std::path::PathBuf>::new(), "{name}");
-        look::until("no process is left", || shim.processes().is_empty()).await;
+        tests::until("no process is left", || shim.processes().is_empty()).await;
     }
 }

@@ -8,15 +8,6 @@ use tests::shim::How;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 
-fn engine() -> Bundle {
-    Bundle::new().all_capabilities().set("/process/noNewPrivileges", json!(false)).mount(
-        "cgroup",
-        "cgroup",
-        "/sys/fs/cgroup",
-        &["nosuid", "noexec", "nodev", "rw"],
-    )
-}
-
 /// The groups of a process, as the host sees them.
 fn groups_of(pid: u32) -> Vec<String> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
@@ -27,7 +18,7 @@ fn groups_of(pid: u32) -> Vec<String> {
 async fn every_process_is_below_the_path_from_its_first_instruction_on() {
     for how in [How::default(), How::default().on_unified()] {
         // A first program that tells where it began, and does nothing else before.
-        let bundle = engine().args(&["/bin/cat", "/proc/self/cgroup"]);
+        let bundle = Bundle::inner_engine().args(&["/bin/cat", "/proc/self/cgroup"]);
         let unified = how.binary != How::default().binary;
         let shim = Shim::start_as(&bundle, &how).await;
         let path = format!("/eci-tests/{}", bundle.id);
@@ -50,7 +41,7 @@ async fn every_process_is_below_the_path_from_its_first_instruction_on() {
 #[tokio::test]
 async fn the_hosts_groups_are_not_to_be_seen_without_a_cgroup_namespace_in_the_spec_either() {
     // The default spec has none, which is how engines say `--cgroupns=host`.
-    let bundle = engine();
+    let bundle = Bundle::inner_engine();
     assert!(!bundle.spec["linux"]["namespaces"].as_array().unwrap().iter().any(|it| it["type"] == "cgroup"));
     let container = Container::sleeping(bundle.clone()).await;
     let script =
@@ -71,7 +62,7 @@ async fn the_hosts_groups_are_not_to_be_seen_without_a_cgroup_namespace_in_the_s
 
 #[tokio::test]
 async fn what_is_the_containers_gives_no_release_agent_and_no_parent() {
-    let container = Container::sleeping(engine()).await;
+    let container = Container::sleeping(Bundle::inner_engine()).await;
     // notify_on_release is its own on v1; the agent is a file of the hierarchy's root, which no container sees.
     let script = "find /sys/fs/cgroup -name release_agent; for g in /sys/fs/cgroup/*/; do
           [ ! -e $g/notify_on_release ] || echo 1 > $g/notify_on_release || echo $g refuses

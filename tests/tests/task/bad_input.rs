@@ -2,7 +2,8 @@
 
 use serde_json::json;
 use tests::bundle::bind_rootfs;
-use tests::shim::{create_request, deadline};
+use tests::container::create_request;
+use tests::shim::deadline;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 

@@ -1,31 +1,17 @@
 //! The container's group: its place, its limits, who is in it, and that nothing of it stays.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
+use tests::groups::{group, is_v2, read};
 use tests::{Bundle, Container};
-
-/// The container's group in the hierarchy that has a controller; on cgroup v2 the only one.
-fn group(controller: &str, path: &str) -> PathBuf {
-    let root = Path::new("/sys/fs/cgroup");
-    let base = if is_v2() { root.to_owned() } else { root.join(controller) };
-    base.join(path.trim_start_matches('/'))
-}
-
-fn is_v2() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
 
 /// Every hierarchy that is mounted.
 fn hierarchies() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     fields.filter(|line| line[2].starts_with("cgroup")).map(|line| line[1].into()).collect()
-}
-
-fn read(path: PathBuf) -> String {
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
 }
 
 fn path_of(bundle: &Bundle) -> String {

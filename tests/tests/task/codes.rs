@@ -115,12 +115,12 @@ async fn what_makes_no_sense_is_an_invalid_argument() {
     assert_eq!(code(nameless), Code::INVALID_ARGUMENT);
     let other = Bundle::new();
     other.write();
-    let mut request = shim::create_request(&other, &Pipes::none());
+    let mut request = tests::container::create_request(&other, &Pipes::none());
     request.bundle = "relative".into();
     let failure = shim::Failure::from(container.shim.task.create(deadline(), &request).await.unwrap_err());
     assert_eq!(failure.code, Code::INVALID_ARGUMENT);
     assert!(failure.message.contains("bundle \"relative\" is not an absolute path"), "{failure:?}");
-    let mut request = shim::create_request(&other, &Pipes::none());
+    let mut request = tests::container::create_request(&other, &Pipes::none());
     request.stdout = "npipe://x".into();
     let failure = shim::Failure::from(container.shim.task.create(deadline(), &request).await.unwrap_err());
     assert_eq!(failure.code, Code::INVALID_ARGUMENT, "{failure:?}");

@@ -3,7 +3,8 @@
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use serde_json::json;
-use tests::shim::{create_request, deadline};
+use tests::container::create_request;
+use tests::shim::deadline;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 

@@ -4,22 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tests::groups::is_v2;
 use tests::shim::How;
 use tests::{Bundle, Container};
-
-fn is_v2() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
-/// An inner engine's container: it sees its groups, and may do with them what the kernel lets it.
-fn engine() -> Bundle {
-    Bundle::new().all_capabilities().set("/process/noNewPrivileges", json!(false)).mount(
-        "cgroup",
-        "cgroup",
-        "/sys/fs/cgroup",
-        &["nosuid", "noexec", "nodev", "rw"],
-    )
-}
 
 #[tokio::test]
 async fn an_inner_group_of_v1_has_limits_and_the_outer_ones_hold() {
@@ -28,7 +15,7 @@ async fn an_inner_group_of_v1_has_limits_and_the_outer_ones_hold() {
         return;
     }
     let resources = json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 40 }, "cpu": { "quota": 50_000 } });
-    let mut bundle = engine();
+    let mut bundle = Bundle::inner_engine();
     for (name, value) in resources.as_object().unwrap() {
         bundle = bundle.set(&format!("/linux/resources/{name}"), value.clone());
     }
@@ -65,7 +52,7 @@ async fn an_inner_group_of_v1_has_limits_and_the_outer_ones_hold() {
 
 #[tokio::test]
 async fn on_cgroup_v2_alone_init_lives_in_a_leaf_and_execs_follow_it() {
-    let bundle = engine();
+    let bundle = Bundle::inner_engine();
     let root = if is_v2() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/unified" };
     let group = Path::new(root).join("eci-tests").join(&bundle.id);
     let container = Container::sleeping_as(bundle, &How::default().on_unified()).await;

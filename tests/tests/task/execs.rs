@@ -52,12 +52,6 @@ async fn no_zombie_is_left_of_execs_and_of_what_they_leave_behind() {
         let others = children(container.shim.pid).into_iter().filter(|(pid, _)| *pid != container.pid);
         zombies.chain(others).collect::<Vec<_>>()
     };
-    for _ in 0..600 {
-        if left().is_empty() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    assert_eq!(left(), []);
+    tests::until("the end of what was left behind", || left().is_empty()).await;
     container.end().await;
 }

@@ -34,14 +34,8 @@ async fn an_end_for_want_of_memory_is_told_before_the_exit() {
 async fn an_exec_that_is_killed_is_told_and_the_container_lives() {
     let container = Container::sleeping(small()).await;
     assert_eq!(container.sh(&format!("exec {EAT}")).await.status, 137);
-    for _ in 0..600 {
-        if container.shim.events.received().iter().any(|event| event.topic == "/tasks/oom") {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    let topics: Vec<String> = container.shim.events.received().into_iter().map(|event| event.topic).collect();
-    assert!(topics.iter().any(|topic| topic == "/tasks/oom"), "{topics:?}");
+    let told = || container.shim.events.received().iter().any(|event| event.topic == "/tasks/oom");
+    tests::until("/tasks/oom", told).await;
     assert_eq!(container.sh("echo alive").await.ok(), "alive");
     container.end().await;
 }
@@ -71,9 +65,8 @@ async fn in_a_pod_it_is_told_of_the_container_whose_it_is() {
     first.kill("", 9, false).await.unwrap();
     first.wait().await;
     // The exit of the first comes after all that could have been told of it before.
-    while !first.shim.events.received().iter().any(|event| of(event, "/tasks/exit", &first.id())) {
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let has_exited = || first.shim.events.received().iter().any(|event| of(event, "/tasks/exit", &first.id()));
+    tests::until("the exit of the first", has_exited).await;
     let events = first.shim.events.received();
     assert!(events.iter().any(|event| of(event, "/tasks/oom", &second.id())));
     assert!(!events.iter().any(|event| of(event, "/tasks/oom", &first.id())));

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use containerd_shim_protos::protobuf::Message;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim::oci::Options;
-use tests::shim::{self, Answer, deadline};
+use tests::shim::{Answer, deadline};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 use ttrpc::Code;
@@ -17,7 +17,7 @@ async fn create(type_url: &str, value: Vec<u8>) -> Answer<Container> {
 async fn create_of(bundle: Bundle, type_url: &str, value: Vec<u8>) -> Answer<Container> {
     let shim = Shim::start(&bundle).await;
     let pipes = Pipes::output();
-    let mut request = shim::create_request(&bundle, &pipes);
+    let mut request = tests::container::create_request(&bundle, &pipes);
     request.set_options(Any { type_url: type_url.into(), value, ..Default::default() });
     match shim.task.create(deadline(), &request).await {
         Ok(created) => Ok(Container { bundle, shim, pid: created.pid, pipes }),
@@ -100,13 +100,7 @@ async fn the_shim_goes_to_the_group_that_it_is_told() {
     container.end().await;
     container.shim.gone().await;
     // The last step of an exit comes after what waitpid(2) tells.
-    for _ in 0..600 {
-        if std::fs::remove_dir(group).is_ok() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("the group is still in use: {:?}", members());
+    tests::until("the end of the shim's group", || std::fs::remove_dir(group).is_ok()).await;
 }
 
 #[tokio::test]

@@ -29,14 +29,11 @@ fn count(bundle: &Bundle) -> String {
 
 /// Waits until the count differs from one that was seen.
 async fn moves(bundle: &Bundle, seen: &str) {
-    for _ in 0..600 {
+    let has_moved = || {
         let now = count(bundle);
-        if !now.is_empty() && now != seen {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("the count stands at {seen:?}");
+        !now.is_empty() && now != seen
+    };
+    tests::until(&format!("a count that is not {seen:?}"), has_moved).await;
 }
 
 async fn stands_still_and_goes_on(container: Container) {
@@ -213,13 +210,7 @@ async fn a_paused_container_whose_shim_has_died_goes_with_delete() {
     let deleted = tests::shim::call_delete(&container.bundle.dir, &container.bundle.id);
     assert!(deleted.status.success(), "{deleted:?}");
     let init = format!("/proc/{}", container.pid);
-    for _ in 0..600 {
-        if !std::path::Path::new(&init).exists() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("its init is left");
+    tests::until("the end of its init", || !std::path::Path::new(&init).exists()).await;
 }
 
 #[tokio::test]

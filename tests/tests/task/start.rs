@@ -101,7 +101,7 @@ async fn a_bootstrap_message_is_answered_by_a_message_and_its_socket_directory_i
     assert_eq!(socket.parent(), Some(sockets.as_path()));
 
     let task = TaskClient::new(shim::connect(&result.address).await);
-    let request = shim::create_request(&bundle, &tests::stdio::Pipes::none());
+    let request = tests::container::create_request(&bundle, &tests::stdio::Pipes::none());
     let pid = task.create(deadline(), &request).await.unwrap().pid;
     let connect = api::ConnectRequest { id: bundle.id.clone(), ..Default::default() };
     let connected = task.connect(deadline(), &connect).await.unwrap();

@@ -7,6 +7,7 @@ use containerd_shim_protos::cgroups::metrics::Metrics as V1;
 use containerd_shim_protos::cgroups_v2::metrics::Metrics as V2;
 use containerd_shim_protos::protobuf::Message;
 use serde_json::{Value, json};
+use tests::groups::is_v2;
 use tests::shim::{Answer, PATIENCE, Shim, deadline};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container};
@@ -30,8 +31,7 @@ struct Numbers {
 async fn stats(shim: &Shim, id: &str) -> Answer<Numbers> {
     let request = api::StatsRequest { id: id.into(), ..Default::default() };
     let any = shim.task.stats(deadline(), &request).await?.stats.unwrap();
-    let is_v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    Ok(if is_v2 {
+    Ok(if is_v2() {
         assert_eq!(any.type_url, "io.containerd.cgroups.v2.Metrics");
         v2(&V2::parse_from_bytes(&any.value).unwrap())
     } else {
@@ -136,8 +136,7 @@ async fn a_quota_that_holds_back_is_seen() {
 #[tokio::test]
 async fn an_update_shows_and_no_limit_is_as_containerd_has_it() {
     let container = Container::sleeping(limited(json!({ "memory": { "limit": 64 * MIB } }))).await;
-    let is_v2 = std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-    assert_eq!(Numbers::of(&container).await.pids_limit, if is_v2 { u64::MAX } else { 0 });
+    assert_eq!(Numbers::of(&container).await.pids_limit, if is_v2() { u64::MAX } else { 0 });
     let mut request = api::UpdateTaskRequest { id: container.id(), ..Default::default() };
     request.set_resources(containerd_shim_protos::protobuf::well_known_types::any::Any {
         type_url: "types.containerd.io/opencontainers/runtime-spec/1/LinuxResources".into(),

@@ -1,28 +1,18 @@
 //! Update over the Task API: what is given changes, and a value that is refused changes nothing.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use serde_json::{Value, json};
+use tests::groups::{group, is_v2, read};
 use tests::shim::{Failure, deadline};
 use tests::{Bundle, Container};
 use ttrpc::Code;
 
-fn is_v2() -> bool {
-    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
-}
-
 /// The container's file in the hierarchy that has a controller.
 fn file(container: &Container, controller: &str, v1: &str, v2: &str) -> PathBuf {
-    let root = Path::new("/sys/fs/cgroup");
-    let group = format!("eci-tests/{}", container.bundle.id);
-    if is_v2() { root.join(group).join(v2) } else { root.join(controller).join(group).join(v1) }
-}
-
-fn read(path: PathBuf) -> String {
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display())).trim().to_owned()
+    group(controller, &format!("eci-tests/{}", container.bundle.id)).join(if is_v2() { v2 } else { v1 })
 }
 
 /// Every value that the tests change.
@@ -197,7 +187,7 @@ async fn updates_at_once_leave_the_limits_of_one_of_them() {
     let of = |limit: i64| {
         let (task, id) = (container.shim.task.clone(), container.id());
         let resources = json!({ "pids": { "limit": limit }, "cpu": { "quota": limit * 1000, "period": 100_000 } });
-        tokio::spawn(async move { tests::shim::update(&task, &id, &resources).await })
+        tokio::spawn(async move { tests::container::update(&task, &id, &resources).await })
     };
     let all: Vec<_> = (20..36).map(of).collect();
     for one in all {
