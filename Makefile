@@ -38,6 +38,7 @@ fuzz:
 
 install: build
 	install -D -m 0755 $(SHIM) $(DESTDIR)$(PREFIX)/bin/containerd-shim-eci-v2
+	install -D -m 0644 docs/config.toml $(DESTDIR)$(PREFIX)/share/doc/eci/config.toml
 
 lint:
 	cargo fmt --check

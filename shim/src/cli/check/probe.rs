@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use policy::config::{CONFIG_PATH, Config};
 use policy::idmap::IdMap;
 use rustix::fs::{Mode, OFlags};
 use userns::mount::{Detached, MountIds};
 
 use crate::container::cgroup::Layout;
+use crate::container::config;
+use crate::container::options::Options;
 
 /// Where engines keep images and writable layers.
 const STORAGE: [&str; 4] = ["/var/lib/containerd", "/var/lib/docker", "/var/lib/containers", "/run/containerd"];
@@ -100,12 +101,7 @@ fn cgroups() -> Option<String> {
 }
 
 fn pool() -> Result<(usize, usize), String> {
-    let text = match fs::read_to_string(CONFIG_PATH) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(format!("read {CONFIG_PATH}: {error}")),
-    };
-    let config = Config::parse(&text, CONFIG_PATH).map_err(|refusal| refusal.to_string())?;
+    let config = config::load(&Options::default()).map_err(|error| error.to_string())?;
     let pool = userns::lease::read_pool(&config.ranges, Path::new("/etc")).map_err(|error| error.to_string())?;
     Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
 }
