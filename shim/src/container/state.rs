@@ -18,6 +18,7 @@ use userns::lease::ProcessId;
 
 use super::cgroup::{self, Cgroup, Layout};
 use super::hooks;
+use crate::files;
 use crate::sys::signal;
 
 /// The file's name in the bundle.
@@ -88,14 +89,9 @@ impl State {
     ///
     /// # Errors
     /// One line with path and cause.
-    #[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
     pub(crate) fn write(&self, bundle: &Path) -> Result<(), String> {
         let path = bundle.join(FILE);
-        let temporary = bundle.join("eci.json.new");
-        let written = serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .and_then(|bytes| fs::write(&temporary, bytes))
-            .and_then(|()| fs::rename(&temporary, &path));
+        let written = serde_json::to_vec(self).map_err(io::Error::from).and_then(|bytes| files::replace(&path, &bytes));
         written.map_err(|error| format!("write {}: {error}", path.display()))
     }
 
