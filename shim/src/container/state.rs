@@ -32,6 +32,9 @@ const VERSION: u32 = 2;
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long what stands in for init may outlive its shim: containerd gives `delete` 5 s.
+const STAND_IN: Duration = Duration::from_secs(3);
+
 /// What is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -186,10 +189,23 @@ fn cgroup_of(state: &State) -> Result<Cgroup, cgroup::Error> {
 fn remove_cgroups(state: &State) -> Result<(), String> {
     let removed = cgroup_of(state).and_then(|cgroup| match state.made {
         true => cgroup.kill_all().and_then(|()| cgroup.remove()),
-        false if cgroup.processes()?.is_empty() => cgroup.remove(),
+        false if empties(&cgroup)? => cgroup.remove(),
         false => Ok(()),
     });
     removed.map_err(|error| error.to_string())
+}
+
+/// Whether a group that may be somebody else's has no process, or soon has none: what stands in for init in a scope ends
+/// with its shim, and need not have done so yet.
+fn empties(cgroup: &Cgroup) -> Result<bool, cgroup::Error> {
+    let deadline = Instant::now() + STAND_IN;
+    while !cgroup.processes()?.is_empty() {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

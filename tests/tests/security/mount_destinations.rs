@@ -56,9 +56,9 @@ impl Attacker {
 fn victim(volume: &Path, source: &Path) -> Bundle {
     Bundle::new()
         .bind(volume, "/volume", &[])
-        .mount("tmpfs", "of-the-victim", "/volume/way/below", &[])
+        .mount("tmpfs", "tmpfs", "/volume/way/below", &["size=4712k"])
         .bind(source, "/volume/way/below/inner", &["ro"])
-        .sh("awk '/of-the-victim|of-the-source/ { print $5 }' /proc/self/mountinfo")
+        .sh("awk '/size=4712k|of-the-source/ { print $5 }' /proc/self/mountinfo")
 }
 
 /// Where a victim's mounts may be, by the two names that the way has at one time or another, or where the symlink leads
