@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -47,6 +48,13 @@ static int open_tree(const char *path, unsigned flags) {
 
 static int move_mount(int fd, const char *target) {
     return syscall(SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+// mkdir-as ID PATH: makes a directory with a filesystem user and group id (setfsuid(2)).
+static void mkdir_as(char **args) {
+    setfsgid(atoi(args[0]));
+    setfsuid(atoi(args[0]));
+    need(mkdir(args[1], 0755));
 }
 
 // setattr-rw PATH: mount_setattr(2) clears the read-only attribute of a mount.
@@ -203,6 +211,7 @@ static const struct {
     int arguments;
     void (*act)(char **args);
 } verbs[] = {
+    {"mkdir-as", 2, mkdir_as},
     {"setattr-rw", 1, setattr_rw},
     {"setattr-rw-all", 1, setattr_rw_all},
     {"setattr-ro", 1, setattr_ro},

@@ -27,7 +27,7 @@ fn images_whose_directories_are_symlinks(host: &Host) {
              $DOCKER --rm odd /bin/sh -c 'PATH=/bin; {look}'; code=$?; docker rmi odd > /dev/null; exit $code"
         );
         // dockerd's own layer has directories in their place.
-        assert_eq!(host.sh(&made).ok(), "/dev/null\n/etc/hosts\n/proc/1\n/sys/class\nsh", "{name} -> {target}");
+        assert_eq!(host.sh(&made).ok(), "/dev/null\n/etc/hosts\n/proc/1\n/sys/class\ncat", "{name} -> {target}");
     }
     // Where a mount's place is a symlink, it ends inside.
     host.sh("cd /state/image && ln -s /proc/self/root/../../../../tmp out && ln -s / top && ln -s proc/sys sysctl && tar -c . | docker import - odd && mkdir /state/dir").ok();
@@ -89,7 +89,6 @@ fn options_that_cannot_be_met_are_refused_by_their_field(host: &Host) {
         ("-v /state/dir:/proc", "mounts[6].destination: \"/proc\" must be a mount of type proc"),
         ("-v /state/dir:/proc/1", "\"/proc/1\" lies below /proc"),
         ("--hostname h -v /state/dir:/etc/hostname", "/etc/hostname: "),
-        ("--domainname d --network none --uts nope", "nope"),
     ] {
         let said = host.sh(&format!("$DOCKER --rm {options} busybox true")).failed();
         assert!(said.contains(reason), "{options}: {said}");

@@ -1,6 +1,8 @@
 //! dockerd or containerd ends under a running container; hooks that dockerd asks for.
 
+use serde_json::Value;
 use tests::host::Host;
+use tests::place;
 
 on_each_docker!(
     containers_outlive_dockerd_where_it_is_asked_for,
@@ -15,22 +17,24 @@ const END: &str = "back() { until ctr version && docker version; do sleep 0.02; 
     end() { old=$(pgrep -x $2); kill -$1 $old; while [ -e /proc/$old ]; do sleep 0.02; done
             until new=$(pgrep -x $2) && [ $new != $old ]; do sleep 0.02; done; back; };";
 
-/// dockerd's configuration with one more key, and the way back.
-fn reload(host: &Host, key: &str) {
-    let path = host.state().join("daemon.json");
-    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    if !key.is_empty() {
-        config[key] = true.into();
-    }
+/// dockerd's configuration with one more boolean, in the hosts' /etc.
+fn configure(host: &Host, pointer: &[&str], value: bool) {
+    let mut config: Value = serde_json::from_slice(&std::fs::read(host.state().join("daemon.json")).unwrap()).unwrap();
+    *pointer.iter().fold(&mut config, |config, key| &mut config[*key]) = value.into();
     std::fs::write(host.state().join("changed.json"), config.to_string()).unwrap();
-    host.sh("cp /state/changed.json /etc/docker/daemon.json && kill -HUP $(pgrep -x dockerd)").ok();
+    host.sh("cp /state/changed.json /etc/docker/daemon.json").ok();
+}
+
+fn live_restore(host: &Host, value: bool) {
+    configure(host, &["live-restore"], value);
+    host.sh("kill -HUP $(pgrep -x dockerd)").ok();
+    host.until(&format!("[ \"$(docker info -f '{{{{.LiveRestoreEnabled}}}}')\" = {value} ]"));
 }
 
 const WORK: &str = "trap \"echo caught\" USR1; trap \"exit 6\" TERM; echo ready; while :; do sleep 0.05; done";
 
 fn containers_outlive_dockerd_where_it_is_asked_for(host: &Host) {
-    reload(host, "live-restore");
-    host.until("[ \"$(docker info -f '{{.LiveRestoreEnabled}}')\" = true ]");
+    live_restore(host, true);
     host.sh(&format!("$DOCKER -d --name one -p 18080:80 busybox sh -c 'httpd -p 80 -h /var/www; {WORK}' && $DOCKER -d --name two busybox sleep 1000")).ok();
     host.until("docker logs one | grep -q ready");
     for signal in ["TERM", "KILL"] {
@@ -51,8 +55,7 @@ fn containers_outlive_dockerd_where_it_is_asked_for(host: &Host) {
     ));
     assert_eq!(ended.ok(), "137");
     host.sh("docker rm one two").ok();
-    reload(host, "");
-    host.until("[ \"$(docker info -f '{{.LiveRestoreEnabled}}')\" = false ]");
+    live_restore(host, false);
 }
 
 fn containers_end_with_dockerd_where_it_is_not(host: &Host) {
@@ -86,23 +89,25 @@ fn containers_outlive_containerd(host: &Host) {
     host.sh("docker restart -t 0 one two && docker rm -f one two").ok();
 }
 
-/// What NVIDIA's hook does: enters the mount namespace of the container that is being made and mounts below its root.path.
+/// What NVIDIA's hook does (libnvidia-container): it enters the mount namespace of the container that is being made, makes
+/// what it needs below its root.path as who owns that, and mounts there.
 const GPU_HOOK: &str = r#"#!/bin/bash
 set -e
 state=$(cat)
 pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' <<< "$state") bundle=$(sed 's/.*"bundle":"\([^"]*\)".*/\1/' <<< "$state")
 root=$(sed 's/.*"root":{"path":"\([^"]*\)".*/\1/' "$bundle/config.json")
 [ "$1" = prestart ]
-nsenter --target "$pid" --mount sh -ec "mkdir -p $root/opt/gpu && mount -t tmpfs gpu $root/opt/gpu && echo library > $root/opt/gpu/lib && mount -o remount,bind,ro $root/opt/gpu"
+nsenter --target "$pid" --mount sh -ec "/state/inside mkdir-as \$(stat -c %u $root) $root/gpu && mount -t tmpfs gpu $root/gpu && echo library > $root/gpu/lib && mount -o remount,bind,ro $root/gpu"
 "#;
 
 fn a_gpus_hook_mounts_into_the_container(host: &Host) {
     // dockerd looks for the program when it starts.
     std::fs::write(host.state().join("hook"), GPU_HOOK).unwrap();
+    std::fs::copy(place::inside(), host.state().join("inside")).unwrap();
     host.sh(&format!("install /state/hook /usr/local/bin/nvidia-container-runtime-hook; {END} end TERM dockerd")).ok();
-    let inside = "cat /opt/gpu/lib; echo $NVIDIA_VISIBLE_DEVICES; ! touch /opt/gpu/made && ! umount /opt/gpu && ! mount -o remount,bind,rw /opt/gpu";
+    let inside = "cat /gpu/lib; stat -c %u /gpu/..; echo $NVIDIA_VISIBLE_DEVICES; ! touch /gpu/made && ! umount /gpu && ! mount -o remount,bind,rw /gpu";
     let output = host.sh(&format!("$DOCKER --rm --gpus all --cap-add SYS_ADMIN busybox sh -c '{inside}'"));
-    assert_eq!(output.ok(), "library\nall");
+    assert_eq!(output.ok(), "library\n0\nall");
     // One that fails stops the container, and says why.
     host.sh("printf '#!/bin/sh\\necho no such gpu >&2; exit 4\\n' > /usr/local/bin/nvidia-container-runtime-hook").ok();
     let said = host.sh("$DOCKER --rm --gpus all busybox true").failed();
@@ -122,11 +127,8 @@ fn cdi_devices_bring_their_nodes_mounts_environment_and_hooks(host: &Host) {
     std::fs::write(host.state().join("hook"), hook).unwrap();
     host.sh("chmod 755 /state/hook; mkdir -p /etc/cdi /state/lib && cp /state/cdi.json /etc/cdi/vendor.json && echo library > /state/lib/file").ok();
     // A feature of Docker 25 to 27, and on by default since.
-    let mut config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(host.state().join("daemon.json")).unwrap()).unwrap();
-    config["features"]["cdi"] = true.into();
-    std::fs::write(host.state().join("changed.json"), config.to_string()).unwrap();
-    host.sh(&format!("cp /state/changed.json /etc/docker/daemon.json; {END} end TERM dockerd")).ok();
+    configure(host, &["features", "cdi"], true);
+    host.sh(&format!("{END} end TERM dockerd")).ok();
     let inside = "echo $VENDOR; stat -c \"%t:%T %u:%g\" /dev/vendor0; : <> /dev/vendor0; cat /opt/lib/file /linked; ! touch /opt/lib/made";
     let output = host.sh(&format!("$DOCKER --rm --device vendor.test/device=one busybox sh -c '{inside}'"));
     assert_eq!(output.ok(), "one\na:e5 0:0\nlibrary\na b");

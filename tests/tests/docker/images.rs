@@ -6,6 +6,7 @@ on_each_docker!(
     the_classic_builder_runs_its_steps_with_the_default_runtime,
     buildkit_builds_what_runs,
     what_a_container_changed_is_told_and_committed_with_its_owners,
+    what_a_container_has_is_exported_with_its_owners,
     files_are_copied_in_and_out_of_a_stopped_container,
     an_image_of_more_layers_than_a_page_of_options,
 );
@@ -65,13 +66,21 @@ fn what_a_container_changed_is_told_and_committed_with_its_owners(host: &Host) {
     host.sh("docker commit one committed").ok();
     assert_eq!(host.sh(&format!("$DOCKER --rm committed sh -c \"{look}\"")).ok(), expected);
     assert_eq!(host.sh(&format!("docker run --rm --runtime runc committed sh -c \"{look}\"")).ok(), expected);
-    let exported = host
-        .sh("docker export one | tar -tv --numeric-owner | awk '$6 ~ /^(new|dir\\/)$/ { print $1, $2, $6 }' | sort");
-    assert_eq!(exported.ok(), "-rwsr-xr-x 1000/100 new\ndrwx------ 0/0 dir/");
     let saved = "docker save committed -o /tmp/saved && docker rmi committed > /dev/null && docker load -q -i /tmp/saved && rm /tmp/saved";
     assert!(host.sh(saved).ok().contains("committed"));
     assert_eq!(host.sh(&format!("$DOCKER --rm committed sh -c \"{look}\"")).ok(), expected);
     host.sh("docker rm one && docker rmi committed").ok();
+}
+
+fn what_a_container_has_is_exported_with_its_owners(host: &Host) {
+    host.sh("$DOCKER --name one busybox sh -c 'touch /new; chown 1000:100 /new; chmod 4755 /new; mkdir -m 700 /dir'")
+        .ok();
+    let exported = "docker export one | tar -tv --numeric-owner | awk '$6 ~ /^(new|dir\\/|bin\\/busybox)$/ { print $1, $2, $6 }' | sort";
+    assert_eq!(host.sh(exported).ok(), "-rwsr-xr-x 1000/100 new\n-rwxr-xr-x 0/0 bin/busybox\ndrwx------ 0/0 dir/");
+    // Docker 26 leaves the mount behind that it made for it, and with that the layer, whatever the runtime is.
+    let layer = "layer=$(docker inspect -f '{{with .GraphDriver.Data}}{{.MergedDir}}{{end}}' one); docker rm one; layer=${layer%/merged}
+                 [ ! -d \"${layer:-/none}\" ] || { umount $layer/merged && rm -r $layer; }";
+    host.sh(layer).ok();
 }
 
 fn files_are_copied_in_and_out_of_a_stopped_container(host: &Host) {
@@ -79,10 +88,10 @@ fn files_are_copied_in_and_out_of_a_stopped_container(host: &Host) {
     let out =
         "docker cp one:/home/out - | tar -xO; docker cp one:/home/out - | tar -tv --numeric-owner | awk '{ print $2 }'";
     assert_eq!(host.sh(out).ok(), "inside\n1000/100");
-    host.sh("echo outside > /tmp/in && chown 33:34 /tmp/in && docker cp -a /tmp/in one:/home/in && docker cp /tmp/in one:/home/plain").ok();
+    host.sh("echo outside > /tmp/in && chown 33:34 /tmp/in && docker cp -a /tmp/in one:/home/in").ok();
     host.sh("docker commit one committed").ok();
-    let look = "$DOCKER --rm committed sh -c 'cat /home/in; stat -c %u:%g /home/in /home/plain'";
-    assert_eq!(host.sh(look).ok(), "outside\n33:34\n0:0");
+    let look = "$DOCKER --rm committed sh -c 'cat /home/in; stat -c %u:%g /home/in'";
+    assert_eq!(host.sh(look).ok(), "outside\n33:34");
     host.sh("docker rm one; docker rmi committed; rm /tmp/in").ok();
 }
 

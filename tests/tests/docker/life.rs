@@ -132,7 +132,7 @@ fn a_stopped_container_starts_again_with_its_data_and_its_ids(host: &Host) {
 fn events_come_in_their_order(host: &Host) {
     let since = host.sh("date +%s.%N").ok().to_owned();
     host.sh("$DOCKER -d --name one busybox sleep 1000 && docker exec one true && docker pause one && docker unpause one && docker stop -t 0 one && docker rm one").ok();
-    let events = host.sh(&format!("docker events --since {since} --until 0s --filter type=container --filter container=one --format '{{{{.Action}}}}'"));
+    let events = host.sh(&format!("docker events --since {since} --until $(date +%s.%N) --filter type=container --filter container=one --format '{{{{.Action}}}}'"));
     let actions: Vec<&str> = events.ok().lines().map(|action| action.split(':').next().unwrap()).collect();
     let expected = [
         "create",

@@ -13,7 +13,7 @@ on_each_docker!(
 /// paths that can be written to, limits, identity.
 const LOOK: &str = r#"grep -E "^(Cap|NoNewPrivs|Groups|Uid|Gid)" /proc/self/status; umask; cat /proc/self/oom_score_adj
     cut -d" " -f 5- /proc/self/mountinfo | awk "!/cgroup/ { sub(\",idmapped\", \"\", \$2); print \$1, \$1 ~ \"^/(proc|sys)/\" && / tmpfs / ? \"masked\" : \$2 }" | sort
-    cat /proc/kcore /proc/keys /proc/timer_list 2>&1 | head -c 100; ls /sys/firmware /proc/acpi
+    for file in /proc/keys /proc/timer_list; do head -c 1 $file | wc -c; done; ls /sys/firmware /proc/acpi
     for file in /proc/sysrq-trigger /proc/irq /proc/bus /proc/fs; do test -w $file && echo $file writable; done
     ulimit -n; ulimit -u; ulimit -c; id; test -t 0; echo $?"#;
 
@@ -68,11 +68,9 @@ fn a_seccomp_profile_is_the_users(host: &Host) {
 fn limits_of_a_process_are_as_asked(host: &Host) {
     let limits = "$DOCKER --rm --ulimit nofile=77:88 --ulimit core=0 --ulimit nproc=100 busybox sh -c";
     assert_eq!(host.sh(&format!("{limits} 'ulimit -Sn; ulimit -Hn; ulimit -c; ulimit -u'")).ok(), "77\n88\n0\n100");
-    // More than the machine has itself, which nobody may give without CAP_SYS_RESOURCE.
-    if host.sh("ulimit -n 2000000").status != 0 {
-        let said = host.sh("$DOCKER --rm --ulimit nofile=2000000 busybox true").failed();
-        assert!(said.contains("RLIMIT_NOFILE"), "{said}");
-    }
+    // More than the machine has itself, which nobody may give without CAP_SYS_RESOURCE, is as much as it has.
+    let most = "[ $(ulimit -Hn) = $($DOCKER --rm --ulimit nofile=2000000 busybox sh -c 'ulimit -Hn') ]";
+    assert!(host.sh("ulimit -n 2000000").status == 0 || host.sh(most).status == 0);
     let said = host.sh("$DOCKER --rm --ulimit nope=1 busybox true").failed();
     assert!(said.contains("nope"), "{said}");
 }
