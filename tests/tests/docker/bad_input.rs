@@ -30,14 +30,14 @@ fn images_whose_directories_are_symlinks(host: &Host) {
         assert_eq!(host.sh(&made).ok(), "/dev/null\n/etc/hosts\n/proc/1\n/sys/class\ncat", "{name} -> {target}");
     }
     // Where a mount's place is a symlink, it ends inside.
-    host.sh("cd /state/image && ln -s /proc/self/root/../../../../tmp out && ln -s / top && ln -s proc/sys sysctl && tar -c . | docker import - odd && mkdir /state/dir").ok();
+    host.sh("cd /state/image && ln -s ../../../../../tmp out && ln -s /proc/self/root/tmp magic && ln -s / top && ln -s proc/sys sysctl && tar -c . | docker import - odd && mkdir /state/dir").ok();
     let inside = host.sh("$DOCKER --rm -v /state/dir:/out/dir odd /bin/sh -c '/bin/grep -c \" /tmp/dir \" /proc/self/mountinfo'; ls -d /tmp/dir");
     assert_eq!((inside.stdout.trim(), inside.status), ("1", 2), "{inside:#?}");
     for (place, reason) in
         [("/top", "would cover the root filesystem"), ("/sysctl", "leads to procfs through a symlink in the image")]
     {
         let said = host.sh(&format!("$DOCKER --rm -v /state/dir:{place} odd /bin/true")).failed();
-        assert!(said.contains(&format!("{place}: ")) && said.contains(reason), "{place}: {said}");
+        assert!(said.contains(&format!(" {place}: ")) && said.contains(reason), "{place}: {said}");
     }
     host.sh("docker rmi odd && rm -r /state/image /state/dir").ok();
 }
