@@ -7,6 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use policy::Refusal;
 use policy::config::{CONFIG_PATH, Config, Scope};
 
 use super::error::Error;
@@ -26,7 +27,7 @@ pub(crate) fn load(options: &Options) -> Result<Config, Error> {
 fn load_at(host: &str, options: &Options) -> Result<Config, Error> {
     let mut config = Config::default();
     if let Some(text) = read(host)? {
-        config.apply(&text, host, Scope::Host)?;
+        config.apply(&text, host, Scope::Host).map_err(wrong)?;
     }
     let path = options.config_path.as_str();
     if !path.is_empty() && path != host {
@@ -35,10 +36,15 @@ fn load_at(host: &str, options: &Options) -> Result<Config, Error> {
             return Err(failed("is not an absolute path"));
         }
         let text = read(path)?.ok_or_else(|| failed("there is no such file"))?;
-        config.apply(&text, path, Scope::Runtime)?;
+        config.apply(&text, path, Scope::Runtime).map_err(wrong)?;
     }
-    config.apply(&options.config_body, "ConfigBody", Scope::Runtime)?;
+    config.apply(&options.config_body, "ConfigBody", Scope::Runtime).map_err(wrong)?;
     Ok(config)
+}
+
+/// It is the operator's mistake, not the spec's.
+fn wrong(refusal: Refusal) -> Error {
+    Error::Failed(refusal.to_string())
 }
 
 /// A file's text; none where there is no such file.
