@@ -23,14 +23,19 @@ fn cri() -> Setup {
 }
 
 pub(super) fn call(host: &Host, method: &str, request: &Value) -> Value {
+    let output = answer(host, method, request);
+    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
+    serde_json::from_str(&output.stdout).expect("an answer")
+}
+
+/// The answer as it comes, which may be an error.
+pub(super) fn answer(host: &Host, method: &str, request: &Value) -> Output {
     let mut command = Command::new(place::sources().join("hosts/cri"));
     command.arg(host.state().join("run/containerd/containerd.sock")).arg(method);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("tests/hosts/cri");
     child.stdin.take().expect("a pipe").write_all(request.to_string().as_bytes()).expect("a request");
-    let output = Output::from(child.wait_with_output().expect("tests/hosts/cri"));
-    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
-    serde_json::from_str(&output.stdout).expect("an answer")
+    child.wait_with_output().expect("tests/hosts/cri").into()
 }
 
 pub(super) fn text(value: &Value) -> String {
