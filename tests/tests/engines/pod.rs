@@ -49,7 +49,8 @@ pub(super) struct Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
-    fn run(host: &'a Host) -> Self {
+    /// A pod whose groups are below `/pods`.
+    pub(super) fn run(host: &'a Host) -> Self {
         Self::run_below(host, "/pods")
     }
 
@@ -96,7 +97,8 @@ impl<'a> Pod<'a> {
         call(self.host, "StopPodSandbox", &json!({ "pod_sandbox_id": self.id }));
         call(self.host, "RemovePodSandbox", &json!({ "pod_sandbox_id": self.id }));
         // What CNI's bridge and containerd's cgroup parent leave is theirs.
-        self.host.sh("find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} + 2> /dev/null; true").ok();
+        let theirs = "ip link del cni0; find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} +";
+        self.host.sh(&format!("{{ {theirs}; }} 2> /dev/null; true")).ok();
     }
 }
 
