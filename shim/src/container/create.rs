@@ -19,7 +19,7 @@ use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
 use super::logging::Names;
-use super::namespaces::{self, Identity, Joined};
+use super::namespaces::{self, Identity, Joined, Judge};
 use super::options::Options;
 use super::pod::Shared;
 use super::process::Process;
@@ -150,7 +150,8 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     failpoint::hit("create-planned", &request.id);
     let seccomp = plan.process.seccomp.as_ref().map(|profile| compile_now(profile, &request.id)).transpose()?;
     let leases = ids::leases()?;
-    let joined = namespaces::join(&plan.namespaces, &leases, networks)?;
+    let judge = Judge { leases: &leases, networks, brings_map: plan.id_map.is_some() };
+    let joined = namespaces::join(&plan.namespaces, &judge)?;
     let mut draft = Draft::new(&request.id, &request.bundle);
     let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases)?);
     let id_map = lease.id_map();

@@ -12,6 +12,7 @@ mod devices;
 mod events;
 mod execs;
 mod fields;
+mod given_userns;
 mod hooks;
 mod hooks_fail;
 mod ids;
