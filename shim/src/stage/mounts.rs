@@ -4,11 +4,12 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
+use policy::plan::{ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
-use userns::mount::{Detached, MountIds};
+use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
+use super::binds::Bind;
 use super::message::{BuildOrder, Failure};
 use super::{copy_up, dev, namespaces};
 
@@ -95,7 +96,9 @@ impl<'a> Builder<'a> {
                 self.tree.mountpoint_dir(&mount.destination)?,
             ),
             MountKind::Bind { source, recursive, id_map } => {
-                let (detached, directory) = self.bind(source, *recursive, id_map)?;
+                let read_only = mount.flags.set & RDONLY != 0;
+                let bind = Bind { source, recursive: *recursive, read_only, ids: id_map, index: mount.index };
+                let (detached, directory) = bind.make(self)?;
                 let at = if directory {
                     self.tree.mountpoint_dir(&mount.destination)?
                 } else {
@@ -185,28 +188,6 @@ impl<'a> Builder<'a> {
             copy_up::copy(at.as_fd(), detached.fd())?;
         }
         self.finish(mount, detached, &at, true)
-    }
-
-    fn bind(&self, source: &std::path::Path, recursive: bool, ids: &BindIds) -> Result<(Detached, bool), Failure> {
-        let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Failure::at("open source", source.display()))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let name = source.display().to_string();
-        let detached = match ids {
-            BindIds::Container => {
-                let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
-                Detached::bind(&fd, recursive, ids, &name)?
-            }
-            BindIds::Explicit { uid, gid, recursive: mapped } => {
-                let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;
-                let ids = MountIds { userns: namespace.as_fd(), own: None };
-                let detached = Detached::clone_of(&fd, recursive, &name)?;
-                detached.id_map(fd.as_fd(), ids, *mapped)?;
-                detached
-            }
-        };
-        Ok((detached, directory))
     }
 
     /// A procfs of the container's pid namespace, detached.

@@ -36,3 +36,4 @@ mod start;
 mod stats;
 mod stdio;
 mod update;
+mod volumes;

@@ -85,7 +85,8 @@ impl Overlay {
         }
     }
 
-    fn from_mountinfo(entry: &MountEntry, path: &Path) -> Result<Self> {
+    /// From the mount whose root is the overlay's, at `path`; the work directory is one of our own.
+    pub(super) fn from_mountinfo(entry: &MountEntry, path: &Path) -> Result<Self> {
         let mut options = Options::parse(&entry.super_options);
         options.data.retain(|(key, _)| key.ends_with("dir") || key.ends_with("dir+") || KEPT.contains(&key.as_str()));
         let mut overlay = Self::from_options(&options)?;
