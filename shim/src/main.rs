@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     if verb == container::logging::VERB {
         return container::logging::exec(args);
     }
-    if let Some(code) = cli::run(&verb) {
+    if let Some(code) = cli::run(&verb, args) {
         return code;
     }
     match shim() {

@@ -1,4 +1,4 @@
-//! A Debian of its own with containerd, driven through `ctr` (tests/hosts).
+//! A Debian of its own with containerd, driven through `ctr`, and with dockerd, driven through `docker` (tests/hosts).
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -12,13 +12,16 @@ use crate::place;
 pub const IMAGE: &str = "docker.io/library/busybox:latest";
 
 /// Prints [`Host::traces`]: mounts (without their ids, which are given anew), cgroups, leases, sockets, bundles, network
-/// namespaces and processes. Not fifos: they are `ctr`'s, which forgets those of an exec that it has detached from.
+/// namespaces and processes, and what dockerd keeps of containers, volumes and networks. Not fifos: they are `ctr`'s, which
+/// forgets those of an exec that it has detached from. Nor dockerd's files for network namespaces, which it removes once a minute:
+/// those that are mounts are namespaces.
 const TRACES: &str = "containerd-shim-eci-v2 ranges > /dev/null
     sed 's/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
     find /sys/fs/cgroup -type d
     find /run/eci -mindepth 1 ! -path /run/eci/ranges ! -path /run/eci/ranges/lock ! -path /run/eci/s 2> /dev/null
     find /run/containerd/s /run/netns -mindepth 1 2> /dev/null
     find /run/containerd /var/lib/containerd -path '*/io.containerd.runtime.v2.task/*/*' -prune 2> /dev/null
+    find /var/lib/docker/containers /var/lib/docker/volumes /sys/class/net -mindepth 1 -maxdepth 1 2> /dev/null
     ps -eo args= | sed 's/^/process /'";
 
 /// A test host that runs. It ends with its value.
@@ -33,6 +36,12 @@ pub struct Setup {
     pub containerd: Option<PathBuf>,
     /// A CNI network.
     pub cni: Option<PathBuf>,
+    /// dockerd's daemon.json.
+    pub docker: Option<PathBuf>,
+    /// The directory with the shim that its daemons find; the one under test where this says nothing.
+    pub shim: Option<PathBuf>,
+    /// Where dockerd keeps images: its own graph driver `overlay2`, or `containerd`.
+    pub store: Option<&'static str>,
 }
 
 /// The runtime under test.
@@ -54,12 +63,15 @@ impl Host {
         }
         let host = Self { name: place::unique(suite) };
         let mut command = Command::new(place::sources().join("hosts/up"));
-        command.args([&host.name, suite]).env("ECI_SHIM_DIR", place::shim_dir());
-        for (name, value) in [("CONTAINERD_CONFIG", &setup.containerd), ("CNI_CONFIG", &setup.cni)] {
+        command.args([&host.name, suite]).env("ECI_SHIM_DIR", setup.shim.clone().unwrap_or_else(place::shim_dir));
+        for (name, value) in
+            [("CONTAINERD_CONFIG", &setup.containerd), ("CNI_CONFIG", &setup.cni), ("DOCKERD_CONFIG", &setup.docker)]
+        {
             if let Some(value) = value {
                 command.env(name, value);
             }
         }
+        command.envs(setup.store.map(|store| ("DOCKER_STORE", store)));
         let output = Output::from(command.output().expect("tests/hosts/up"));
         assert_eq!(output.status, 0, "{output:#?}");
         host.sh("ctr image import /hosts/images/busybox.tar").ok();
@@ -67,7 +79,7 @@ impl Host {
     }
 
     /// Runs a shell script in the host. `$RUN` stands for `ctr run --runtime` with the runtime under test, `$IMAGE` for
-    /// the image of the tests.
+    /// the image of the tests; `$DOCKER` for `docker run --runtime`, whose image is `busybox`.
     pub fn sh(&self, script: &str) -> Output {
         self.command(script).output().expect("tests/hosts/exec").into()
     }
@@ -75,7 +87,10 @@ impl Host {
     /// The command of [`Self::sh`], not yet spawned. One that hangs is ended, with status 124.
     pub fn command(&self, script: &str) -> Command {
         let mut command = Command::new(place::sources().join("hosts/exec"));
-        let prelude = format!("set -u; RUN='ctr run --runtime {}'; IMAGE={IMAGE}; ", runtime());
+        let runtime = runtime();
+        let prelude = format!(
+            "set -u; RUN='ctr run --runtime {runtime}'; IMAGE={IMAGE}; DOCKER='docker run --runtime {runtime}'; "
+        );
         let limit = (crate::shim::PATIENCE * 2).as_secs().to_string();
         command.args([&self.name, "timeout", "--foreground", &limit, "bash", "-c", &(prelude + script)]);
         command.stdin(std::process::Stdio::null());
@@ -137,7 +152,11 @@ fn missing(suite: &str) -> Option<String> {
     }
     if suite == "systemd" {
         return (!complete("systemd/bookworm"))
-            .then(|| "there is no systemd (tests/hosts/systemd bookworm)".to_owned());
+            .then(|| "there is no systemd (tests/hosts/layer systemd bookworm)".to_owned());
+    }
+    if let Some(suite) = suite.strip_prefix("docker-") {
+        return (!complete(&format!("docker/{suite}")))
+            .then(|| format!("there is no Docker of Debian {suite} (tests/hosts/layer docker {suite})"));
     }
     (!complete(&format!("rootfs/{suite}")))
         .then(|| format!("there is no chroot of Debian {suite} (tests/hosts/chroot {suite})"))
@@ -146,9 +165,11 @@ fn missing(suite: &str) -> Option<String> {
 impl Drop for Host {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let log = std::fs::read_to_string(self.state().join("log/containerd.log")).unwrap_or_default();
-            let lines: Vec<&str> = log.lines().collect();
-            eprintln!("the end of containerd's log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            for daemon in ["containerd", "dockerd"] {
+                let Ok(log) = std::fs::read_to_string(self.state().join(format!("log/{daemon}.log"))) else { continue };
+                let lines: Vec<&str> = log.lines().collect();
+                eprintln!("the end of {daemon}'s log:\n{}", lines[lines.len().saturating_sub(30)..].join("\n"));
+            }
         }
         let ended = Command::new(place::sources().join("hosts/down")).arg(&self.name).status();
         assert!(ended.is_ok_and(|status| status.success()) || std::thread::panicking(), "tests/hosts/down");

@@ -4,6 +4,10 @@
 //! clear an attribute that the source's own mount has, so that `rw` on a directory that the host keeps read-only widens
 //! nothing (mount(2) treats a bind mount the same way). The recursive forms (`rrw`, `rdev`, …) name the attribute of
 //! every mount of the tree and do clear it, as mount_setattr(2) says.
+//!
+//! `ro` of a recursive bind mount is for the whole tree, unless `rrw` says otherwise: an engine that knows no better than
+//! mount(2) leaves what is mounted below writable, and asks a runtime for `rro` only when it is runc (Docker's
+//! `supportsRecursivelyReadOnly`).
 
 use crate::plan::{MountFlags, Propagation};
 
@@ -159,6 +163,9 @@ impl Options {
                 None => sum.add(option)?,
             }
         }
+        if sum.bind == Some(true) && sum.recursive_flags.clear & RDONLY == 0 {
+            sum.recursive_flags.set |= sum.flags.set & RDONLY;
+        }
         Ok(sum)
     }
 
@@ -256,6 +263,17 @@ mod tests {
         assert_eq!(all, MountFlags { set: NOSUID, clear: RDONLY });
         assert_eq!(parse(&["rrw", "rro"]).recursive_flags, MountFlags { set: RDONLY, clear: 0 });
         assert_eq!(parse(&["rnoatime"]).recursive_flags, MountFlags { set: NOATIME, clear: ATIME });
+    }
+
+    #[test]
+    fn a_read_only_recursive_bind_mount_is_so_to_its_ends() {
+        let recursive = |options: &[&str]| parse(options).recursive_flags;
+        let all = MountFlags { set: RDONLY, clear: 0 };
+        assert_eq!((recursive(&["rbind", "ro"]), recursive(&["ro", "rbind", "rprivate"])), (all, all));
+        for one in [&["bind", "ro"][..], &["ro"], &["rbind", "ro", "rw"], &["rbind", "nosuid"]] {
+            assert_eq!(recursive(one), MountFlags::default(), "{one:?}");
+        }
+        assert_eq!(recursive(&["rbind", "ro", "rrw"]), MountFlags { set: 0, clear: RDONLY });
     }
 
     #[test]

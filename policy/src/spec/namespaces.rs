@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
-use super::{joined, paths};
+use super::{joined, paths, sysctl};
 use crate::Refusal;
 use crate::plan::{NamespaceKind, NamespaceWish};
 
@@ -68,10 +68,15 @@ fn kind(kind: LinuxNamespaceType) -> NamespaceKind {
 
 /// Host name and domain name. Those of a joined uts namespace are not this container's to change.
 pub(super) fn names(spec: &Spec, wishes: &[NamespaceWish]) -> Result<(Option<String>, Option<String>), Refusal> {
-    Ok((
-        name("hostname", spec.hostname().as_deref(), wishes)?,
-        name("domainname", spec.domainname().as_deref(), wishes)?,
-    ))
+    let hostname = name("hostname", spec.hostname().as_deref(), wishes)?;
+    let domainname = name("domainname", spec.domainname().as_deref(), wishes)?;
+    let sysctl = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    let domainname = match (domainname, sysctl::domainname(sysctl)) {
+        (Some(_), Some((field, _))) => return Err(Refusal::new(field, "is given as domainname, too")),
+        (None, Some((field, value))) => name(&field, Some(value), wishes)?,
+        (domainname, None) => domainname,
+    };
+    Ok((hostname, domainname))
 }
 
 fn name(field: &str, name: Option<&str>, wishes: &[NamespaceWish]) -> Result<Option<String>, Refusal> {

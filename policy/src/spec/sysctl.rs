@@ -21,7 +21,17 @@ const IPC: &[&str] = &[
 /// What containerd's CRI sets for every pod, whose network namespace CNI has made: it lowers no guard of the host.
 const POD_NETWORK: &[&str] = &["net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"];
 
-/// Names with dots and values, sorted by name. In a name with dots, a dot inside a part stands as `/`
+/// How Docker spells `domainname` of the spec, which runc long had no notion of. It is the uts namespace's, and is not written
+/// as a sysctl but set by setdomainname(2).
+const DOMAINNAME: &str = "kernel.domainname";
+
+/// The domain name among the sysctls, and the field that has it.
+pub(super) fn domainname(sysctl: Option<&HashMap<String, String>>) -> Option<(String, &str)> {
+    let entry = sysctl?.iter().find(|(name, _)| dotted(name).is_ok_and(|name| name == DOMAINNAME));
+    entry.map(|(name, value)| (format!("linux.sysctl[{}]", paths::quoted(name)), value.as_str()))
+}
+
+/// Names with dots and values, sorted by name, without [`domainname`]. In a name with dots, a dot inside a part stands as `/`
 /// (`net.ipv4.conf.eth0/100.forwarding`), as sysctl(8) writes it.
 pub(super) fn sysctl(
     sysctl: &HashMap<String, String>,
@@ -42,6 +52,7 @@ pub(super) fn sysctl(
             "is listed twice, with dots and with slashes",
         ));
     }
+    all.retain(|(name, _)| name != DOMAINNAME);
     Ok(all)
 }
 
@@ -74,7 +85,7 @@ fn allowed(name: &str, wishes: &[NamespaceWish]) -> Result<(), String> {
     };
     match name {
         "kernel.hostname" => Err("is what hostname of the spec is for".to_owned()),
-        "kernel.domainname" => Err("is what domainname of the spec is for".to_owned()),
+        DOMAINNAME => own(NamespaceKind::Uts),
         _ if POD_NETWORK.contains(&name) => Ok(()),
         _ if name.starts_with("net.") => own(NamespaceKind::Network),
         _ if IPC.contains(&name) || name.starts_with("fs.mqueue.") => own(NamespaceKind::Ipc),
@@ -94,6 +105,20 @@ mod tests {
                 named: true,
             })
             .into()
+    }
+
+    #[test]
+    fn the_domain_name_is_not_written_as_a_sysctl() {
+        for name in ["kernel.domainname", "kernel/domainname"] {
+            let sysctls = HashMap::from([(name.to_owned(), "example.test".to_owned())]);
+            assert_eq!(sysctl(&sysctls, &wishes(None)), Ok(vec![]));
+            let field = format!("linux.sysctl[\"{name}\"]");
+            assert_eq!(domainname(Some(&sysctls)), Some((field.clone(), "example.test")));
+            let uts = NamespaceWish { kind: NamespaceKind::Uts, path: Some("/run/uts".into()), named: true };
+            let refusal = sysctl(&sysctls, &[uts]).expect_err("refused").to_string();
+            let reason = "needs a uts namespace of the container's own, but the spec joins \"/run/uts\"";
+            assert_eq!(refusal, format!("{field}: {reason}"));
+        }
     }
 
     fn one(name: &str, joined: Option<NamespaceKind>) -> Result<String, String> {

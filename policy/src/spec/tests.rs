@@ -181,6 +181,18 @@ fn names_need_a_uts_namespace_of_the_containers_own() {
 }
 
 #[test]
+fn a_domain_name_may_come_as_a_sysctl() {
+    let mut spec = ctr();
+    spec["linux"]["sysctl"] = json!({"kernel.domainname": "d", "net.ipv4.ip_forward": "1"});
+    let plan = planned(&spec).expect("a plan");
+    assert_eq!(plan.domainname.as_deref(), Some("d"));
+    assert_eq!(plan.sysctl, [("net.ipv4.ip_forward".to_owned(), "1".to_owned())]);
+    spec["domainname"] = json!("e");
+    let expected = "linux.sysctl[\"kernel.domainname\"]: is given as domainname, too";
+    assert_eq!(planned(&spec), Err(expected.into()));
+}
+
+#[test]
 fn ids_are_held_against_the_map() {
     let mut spec = ctr();
     spec["process"]["user"]["uid"] = json!(70_000);

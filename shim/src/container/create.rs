@@ -15,6 +15,7 @@ use policy::spec;
 use userns::lease::ProcessId;
 
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
+use super::config;
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
@@ -136,6 +137,7 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     if !request.options.shim_cgroup.is_empty() {
         cgroup::own::enter(&request.options.shim_cgroup).map_err(of_cgroup)?;
     }
+    let config = config::load(&request.options)?;
     let path = request.bundle.join("config.json");
     let bytes = fs::read(&path).map_err(|error| Error::Failed(format!("read {}: {error}", path.display())))?;
     let loaded = spec::load(&bytes)?;
@@ -153,7 +155,7 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     let judge = Judge { leases: &leases, networks, brings_map: plan.id_map.is_some() };
     let joined = namespaces::join(&plan.namespaces, &judge)?;
     let mut draft = Draft::new(&request.id, &request.bundle);
-    let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases)?);
+    let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, &config)?);
     let id_map = lease.id_map();
     for note in lease.notes() {
         log::warn!(container = request.id.as_str(); "{note}");

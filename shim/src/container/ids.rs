@@ -1,10 +1,9 @@
 //! Which host ids a container gets: those of a user namespace that it joins, those that its spec brings, or a range of
 //! the pool.
 
-use std::fs;
 use std::path::Path;
 
-use policy::config::{CONFIG_PATH, Config};
+use policy::config::Config;
 use policy::plan::Plan;
 use userns::lease::{self, LayerId, Lease, LeaseError, Leases};
 
@@ -30,6 +29,7 @@ pub(super) fn take(
     plan: &Plan,
     joined: &Joined,
     leases: &Leases,
+    config: &Config,
 ) -> Result<Lease, Error> {
     let layer = userns::rootfs::writable_layer(&request.rootfs, &plan.root.path);
     let layer = layer.map_err(|error| Error::Failed(error.to_string()))?;
@@ -53,21 +53,11 @@ pub(super) fn take(
         },
         (None, Some(map)) => leases.acquire_map(&wish, map),
         (None, None) => {
-            let config = read_config()?;
             let pool = lease::read_pool(&config.ranges, Path::new("/etc")).map_err(of_lease)?;
             leases.acquire(&wish, &pool)
         }
     };
     lease.map_err(of_lease)
-}
-
-/// The operator's file; where there is none, the defaults.
-fn read_config() -> Result<Config, Error> {
-    match fs::read_to_string(CONFIG_PATH) {
-        Ok(text) => Ok(Config::parse(&text, CONFIG_PATH)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(error) => Err(Error::Failed(format!("read {CONFIG_PATH}: {error}"))),
-    }
 }
 
 /// As an error of the container.

@@ -13,6 +13,7 @@
 //! process's phase is told as an event first; no lock is held while a stage or the kernel works.
 
 pub(crate) mod cgroup;
+pub(crate) mod config;
 pub(crate) mod create;
 pub(crate) mod error;
 pub(crate) mod event;

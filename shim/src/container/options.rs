@@ -9,6 +9,10 @@ pub(crate) struct Options {
     pub(crate) systemd_cgroup: bool,
     /// The group that the shim is to be in; empty: where it was started.
     pub(crate) shim_cgroup: String,
+    /// A file with the config of this runtime; empty: none.
+    pub(crate) config_path: String,
+    /// The config of this runtime itself; empty: none.
+    pub(crate) config_body: String,
     /// Who owns the pipes of standard input and output: uid and gid on the host. Without it, the process's own user.
     pub(crate) stdio_owner: Option<(u32, u32)>,
 }

@@ -49,15 +49,9 @@ pub(crate) fn decode(options: Option<&Any>) -> Result<Decoded, String> {
 }
 
 fn of_runtime(options: RuntimeOptions) -> Result<Decoded, String> {
-    if !options.config_path.is_empty() {
-        return Err(format!("runtime option ConfigPath ({}) is not implemented yet", options.config_path));
-    }
-    if options.config_body.iter().any(|byte| !byte.is_ascii_whitespace()) {
-        return Err("runtime option ConfigBody (options of a runtime in containerd's configuration) is not \
-                    implemented yet"
-            .to_owned());
-    }
-    Ok((Options::default(), Vec::new()))
+    let body = String::from_utf8(options.config_body);
+    let config_body = body.map_err(|_| "runtime option ConfigBody is not UTF-8".to_owned())?;
+    Ok((Options { config_path: options.config_path, config_body, ..Options::default() }, Vec::new()))
 }
 
 fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
@@ -83,6 +77,7 @@ fn of_runc(options: RuncOptions) -> Result<Decoded, String> {
         systemd_cgroup: options.systemd_cgroup,
         shim_cgroup: options.shim_cgroup,
         stdio_owner: (options.io_uid != 0 || options.io_gid != 0).then_some((options.io_uid, options.io_gid)),
+        ..Options::default()
     };
     Ok((honoured, passed_over))
 }
@@ -156,10 +151,15 @@ mod tests {
             bytes.extend(field(9, "a field of tomorrow"));
             assert_eq!(decode(Some(&any(name, bytes))).unwrap().0, Options::default());
         }
-        let refused = |bytes| decode(Some(&any("runtimeoptions.v1.Options", bytes))).unwrap_err();
-        assert!(refused(field(2, "/etc/eci/config.toml")).contains("ConfigPath (/etc/eci/config.toml)"));
-        assert!(refused(field(3, "a = 1")).contains("ConfigBody"));
-        assert!(refused(vec![26, 200]).contains("cannot be decoded"));
+    }
+
+    #[test]
+    fn a_runtime_may_have_a_config_of_its_own() {
+        let decoded = |bytes| decode(Some(&any("runtimeoptions.v1.Options", bytes)));
+        assert_eq!(decoded(field(2, "/etc/eci/system.toml")).unwrap().0.config_path, "/etc/eci/system.toml");
+        assert_eq!(decoded(field(3, "[container]")).unwrap().0.config_body, "[container]");
+        assert!(decoded(vec![26, 200]).unwrap_err().contains("cannot be decoded"));
+        assert!(decoded(vec![26, 1, 255]).unwrap_err().contains("ConfigBody"));
     }
 
     #[test]

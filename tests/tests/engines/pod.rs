@@ -21,7 +21,11 @@ mod a_pod_has_the_user_namespace_that_it_asks_for {
 
 fn cri() -> Setup {
     let hosts = place::sources().join("hosts");
-    Setup { containerd: Some(hosts.join("containerd-cri.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
+    Setup {
+        containerd: Some(hosts.join("containerd-cri.toml")),
+        cni: Some(hosts.join("10-bridge.conflist")),
+        ..Setup::default()
+    }
 }
 
 pub(super) fn call(host: &Host, method: &str, request: &Value) -> Value {

@@ -65,8 +65,11 @@ async fn the_owner_of_the_stdio_is_honoured() {
 async fn what_is_not_built_is_refused_by_name() {
     let field = |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
     for ((type_url, value), name) in [
-        (("runtimeoptions.v1.Options", field(2, "/etc/eci/config.toml")), "ConfigPath (/etc/eci/config.toml)"),
-        (("runtimeoptions.v1.Options", field(3, "a = 1")), "ConfigBody"),
+        (
+            ("runtimeoptions.v1.Options", field(2, "/etc/eci/none.toml")),
+            "ConfigPath: read /etc/eci/none.toml: there is no such file",
+        ),
+        (("runtimeoptions.v1.Options", field(3, "a = 1")), "ConfigBody:1: a: there is no such key"),
         (runc(&Options { no_pivot_root: true, ..Default::default() }), "NoPivotRoot"),
         (("example.com/runhcs.Options", Vec::new()), "runhcs.Options"),
     ] {

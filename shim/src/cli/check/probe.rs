@@ -1,14 +1,15 @@
 //! Looking at the host. Nothing is changed; what cannot be read counts as not there.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use policy::config::{CONFIG_PATH, Config};
 use policy::idmap::IdMap;
 use rustix::fs::{Mode, OFlags};
 use userns::mount::{Detached, MountIds};
 
 use crate::container::cgroup::Layout;
+use crate::container::config;
+use crate::container::options::Options;
 
 /// Where engines keep images and writable layers.
 const STORAGE: [&str; 4] = ["/var/lib/containerd", "/var/lib/docker", "/var/lib/containers", "/run/containerd"];
@@ -100,20 +101,19 @@ fn cgroups() -> Option<String> {
 }
 
 fn pool() -> Result<(usize, usize), String> {
-    let text = match fs::read_to_string(CONFIG_PATH) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(format!("read {CONFIG_PATH}: {error}")),
-    };
-    let config = Config::parse(&text, CONFIG_PATH).map_err(|refusal| refusal.to_string())?;
+    let config = config::load(&Options::default()).map_err(|error| error.to_string())?;
     let pool = userns::lease::read_pool(&config.ranges, Path::new("/etc")).map_err(|error| error.to_string())?;
     Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
 }
 
-/// Each place where engines keep files; one that does not exist yet will be made in the nearest directory above it.
+/// Each place where the engines of this host keep files. Where there is none yet, it will be made in the nearest directory
+/// above.
 fn all_storage() -> Vec<(String, String, bool)> {
     let existing = |path: &&str| Path::new(path).ancestors().find(|path| path.exists()).map(Path::to_path_buf);
-    let mut places: Vec<_> = STORAGE.iter().filter_map(existing).collect();
+    let mut places: Vec<_> = STORAGE.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    if places.is_empty() {
+        places = STORAGE.iter().filter_map(existing).collect();
+    }
     places.sort();
     places.dedup();
     places.iter().filter_map(|path| storage(path.to_str()?)).collect()
