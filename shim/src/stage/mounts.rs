@@ -96,7 +96,8 @@ impl<'a> Builder<'a> {
                 self.tree.mountpoint_dir(&mount.destination)?,
             ),
             MountKind::Bind { source, recursive, id_map } => {
-                let read_only = mount.flags.set & RDONLY != 0;
+                let set = mount.flags.set | mount.recursive_flags.set;
+                let read_only = set & !mount.recursive_flags.clear & RDONLY != 0;
                 let bind = Bind { source, recursive: *recursive, read_only, ids: id_map, index: mount.index };
                 let (detached, directory) = bind.make(self)?;
                 let at = if directory {

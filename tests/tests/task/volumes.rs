@@ -66,8 +66,11 @@ async fn an_overlay_that_may_change_is_refused() {
         |overlay: &Overlay| format!("{}: is on overlay, which cannot be id-mapped", overlay.merged().display());
     let overlay = Overlay::of_an_image();
     // For writing it would be a second overlay over one upper directory.
-    let refusal = bound(&overlay.merged(), &["rw"]).refused().await;
-    assert!(refusal.ends_with(&refused(&overlay)), "{refusal}");
+    for options in [&["rw"][..], &["ro", "rrw"]] {
+        let refusal = bound(&overlay.merged(), options).refused().await;
+        assert!(refusal.ends_with(&refused(&overlay)), "{options:?}: {refusal}");
+    }
+    bound(&overlay.merged(), &["rro"]).sh("! touch /volume/new 2> /dev/null").run().await.ok();
     std::fs::write(overlay.merged().join("new"), "").unwrap();
     let refusal = bound(&overlay.merged(), &["ro"]).refused().await;
     assert!(refusal.ends_with(&refused(&overlay)), "{refusal}");
