@@ -89,7 +89,7 @@ async fn one_below_anothers_is_refused_and_so_is_what_it_owns() {
     let (one, other) = (engine(300_000), engine(400_000));
     let network = other.namespace("net");
     let refusal = room.refused(given(Bundle::new(), &one.namespace("user"), Some(&network), 300_000)).await;
-    let reason = "is owned by a user namespace that is not the container's";
+    let reason = "is owned by a user namespace that is not";
     assert!(refusal.contains(&format!("the network namespace {network:?} {reason}")), "{refusal}");
 }
 
