@@ -114,22 +114,13 @@ fn look(kind: NamespaceKind, path: &Path, judge: &Judge<'_>, given: Option<Ident
     let own = |kind| own(kind).map_err(|error| failed("our own", error));
     let is_host = identity == own(kind)?;
     let host = own(NamespaceKind::User)?;
-    let (owner, user, is_given) = match kind {
-        NamespaceKind::User if is_host => {
-            (host, fd.try_clone().map_err(|error| failed("its descriptor", error))?, false)
-        }
-        NamespaceKind::User => {
-            // Of a user namespace it is the parent. One below another is under the power of that one's root.
-            let parent = namespace::owner(fd.as_fd()).map_err(|error| failed("its parent", error))?;
-            let parent = self::identity(parent.as_fd()).map_err(unreadable)?;
-            let user = fd.try_clone().map_err(|error| failed("its descriptor", error))?;
-            (identity, user, judge.brings_map && parent == host)
-        }
-        _ => match namespace::owner(fd.as_fd()) {
-            Ok(user) => (self::identity(user.as_fd()).map_err(unreadable)?, user, false),
-            Err(error) => return Err(failed("its owner", error).into()),
-        },
+    let user = match kind {
+        NamespaceKind::User => fd.try_clone().map_err(|error| failed("its descriptor", error))?,
+        _ => namespace::owner(fd.as_fd()).map_err(|error| failed("its owner", error))?,
     };
+    let owner = self::identity(user.as_fd()).map_err(unreadable)?;
+    let given_here = kind == NamespaceKind::User && !is_host && judge.brings_map;
+    let is_given = given_here && is_below(user.as_fd(), host).map_err(|error| failed("its parent", error))?;
     let owner = match owner {
         owner if owner == host => Owner::Host,
         owner if is_given || given == Some(owner) => Owner::Lease(key(owner)),
@@ -140,6 +131,12 @@ fn look(kind: NamespaceKind, path: &Path, judge: &Judge<'_>, given: Option<Ident
     let is_pod_network = kind == NamespaceKind::Network && judge.networks.contains(&identity);
     let fact = Fact { kind, path: path.to_owned(), is_host, owner, under_netns_dir, is_pod_network };
     Ok(Look { fact, fd, identity, user, is_given })
+}
+
+/// Whether a user namespace is a child of the host's. One below another is under the power of that one's root.
+fn is_below(user: BorrowedFd<'_>, host: Identity) -> std::io::Result<bool> {
+    // The owner of a user namespace is its parent (ioctl_ns(2), "NS_GET_USERNS" as "NS_GET_PARENT").
+    Ok(identity(namespace::owner(user)?.as_fd())? == host)
 }
 
 /// Whether a user namespace, of which a descriptor is open, is that of a living container of ours.
