@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use kernel::{MAP, at_mnt, disk, inside, private, user_namespace};
 use rustix::fs::{CWD, Mode, OFlags};
 use userns::creds::FsIds;
-use userns::mount::MountIds;
-use userns::rootfs::{LayerRoute, Volume, volume};
+use userns::mount::{Detached, MountIds};
+use userns::rootfs::{LayerRoute, volume};
 
 /// An overlay of two layers and an upper directory, mounted on `merged`.
 fn overlay(dir: &Path) -> PathBuf {
@@ -29,7 +29,7 @@ fn overlay(dir: &Path) -> PathBuf {
     merged
 }
 
-fn volume_of(source: &Path, route: LayerRoute) -> userns::Result<Option<Volume>> {
+fn volume_of(source: &Path, route: LayerRoute) -> userns::Result<Option<Detached>> {
     let userns = user_namespace();
     let _ids = FsIds::enter(MAP).expect("filesystem ids");
     let fd = rustix::fs::openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the source");
@@ -42,11 +42,13 @@ fn an_overlay_that_nothing_was_written_to_is_its_layers() {
         private(|| {
             let dir = disk();
             let merged = overlay(dir.path());
-            let part = volume_of(&merged.join("etc/file"), route).expect("looked at").expect("a volume");
-            assert_eq!(part.below, Path::new("etc/file"));
+            let part = volume_of(&merged.join("etc"), route).expect("looked at").expect("a volume");
+            let mnt = at_mnt(&part);
+            assert_eq!(inside(&user_namespace(), &mnt, "stat -c '%n %u:%g' *; cat file"), "file 7:8\n2", "{route:?}");
+            rustix::mount::unmount(&mnt, rustix::mount::UnmountFlags::DETACH).expect("unmount");
+            assert!(merged.join("etc/file").exists(), "nothing is left over it");
             let whole = volume_of(&merged, route).expect("looked at").expect("a volume");
-            assert_eq!(whole.below, Path::new(""));
-            let mnt = at_mnt(&whole.whole);
+            let mnt = at_mnt(&whole);
             let seen = inside(
                 &user_namespace(),
                 &mnt,

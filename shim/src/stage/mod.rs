@@ -14,7 +14,6 @@
 
 use std::os::fd::AsFd;
 
-mod binds;
 mod build;
 mod cgroupfs;
 pub(crate) mod channel;

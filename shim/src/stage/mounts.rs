@@ -4,12 +4,12 @@
 use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
+use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
-use userns::mount::Detached;
+use userns::mount::{Detached, MountIds};
+use userns::rootfs::{LayerRoute, volume};
 use userns::tree::{Node, Tree};
 
-use super::binds::Bind;
 use super::message::{BuildOrder, Failure};
 use super::{copy_up, dev, namespaces};
 
@@ -98,8 +98,7 @@ impl<'a> Builder<'a> {
             MountKind::Bind { source, recursive, id_map } => {
                 let set = mount.flags.set | mount.recursive_flags.set;
                 let read_only = set & !mount.recursive_flags.clear & RDONLY != 0;
-                let bind = Bind { source, recursive: *recursive, read_only, ids: id_map, index: mount.index };
-                let (detached, directory) = bind.make(self)?;
+                let (detached, directory) = self.bind(source, *recursive, read_only, id_map)?;
                 let at = if directory {
                     self.tree.mountpoint_dir(&mount.destination)?
                 } else {
@@ -189,6 +188,36 @@ impl<'a> Builder<'a> {
             copy_up::copy(at.as_fd(), detached.fd())?;
         }
         self.finish(mount, detached, &at, true)
+    }
+
+    /// A bind mount, and whether it is of a directory. Its flags are the caller's to set.
+    fn bind(
+        &self,
+        source: &std::path::Path,
+        recursive: bool,
+        read_only: bool,
+        ids: &BindIds,
+    ) -> Result<(Detached, bool), Failure> {
+        let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .map_err(Failure::at("open source", source.display()))?;
+        let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let name = source.display().to_string();
+        let detached = match ids {
+            BindIds::Container => {
+                let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
+                let volume = read_only.then(|| volume(fd.as_fd(), recursive, ids, LayerRoute::Auto)).transpose()?;
+                volume.flatten().map_or_else(|| Detached::bind(&fd, recursive, ids, &name), Ok)?
+            }
+            BindIds::Explicit { uid, gid, recursive: mapped } => {
+                let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;
+                let ids = MountIds { userns: namespace.as_fd(), own: None };
+                let detached = Detached::clone_of(&fd, recursive, &name)?;
+                detached.id_map(fd.as_fd(), ids, *mapped)?;
+                detached
+            }
+        };
+        Ok((detached, directory))
     }
 
     /// A procfs of the container's pid namespace, detached.

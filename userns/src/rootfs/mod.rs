@@ -28,7 +28,7 @@ use std::path::Path;
 use policy::plan::{ContainerPath, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 
-pub use volume::{Volume, volume};
+pub use volume::volume;
 pub use writable::writable_layer;
 
 use self::options::Options;

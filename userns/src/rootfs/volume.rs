@@ -6,26 +6,18 @@
 //! behaviour is undefined (overlayfs of the kernel's documentation, "Sharing and copying layers").
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, StatxFlags};
 
+use super::attached::Scratch;
 use super::overlay::Overlay;
 use super::{LayerRoute, Request};
-use crate::mount::{Detached, MountIds};
+use crate::mount::{Detached, MountIds, open_below};
 use crate::mountinfo::{self, MountEntry};
 use crate::{Error, Result};
 
-/// See the module.
-#[derive(Debug)]
-pub struct Volume {
-    /// The overlay, anew and read-only.
-    pub whole: Detached,
-    /// Where in it the source lies, relative to its root; empty for the root itself.
-    pub below: PathBuf,
-}
-
-/// The volume that a read-only bind mount of `source` is; none where a bind mount has to do: `source` is on no overlay,
+/// What a read-only bind mount of `source` is; none where a bind mount has to do: `source` is on no overlay,
 /// or on one that has been written to, is shown only in part, has (for a `recursive` bind) other mounts below, or belongs
 /// to ids of the container's own range.
 ///
@@ -33,7 +25,12 @@ pub struct Volume {
 ///
 /// # Errors
 /// A layer that cannot be id-mapped or is owned by ids of neither kind, by its path; what the kernel says.
-pub fn volume(source: BorrowedFd<'_>, recursive: bool, ids: MountIds<'_>, route: LayerRoute) -> Result<Option<Volume>> {
+pub fn volume(
+    source: BorrowedFd<'_>,
+    recursive: bool,
+    ids: MountIds<'_>,
+    route: LayerRoute,
+) -> Result<Option<Detached>> {
     let fail = |error: std::io::Error| Error::failed("look at", "the source of a volume", error);
     let mask = StatxFlags::MNT_ID | StatxFlags::UID;
     let stat = rustix::fs::statx(source, c"", AtFlags::EMPTY_PATH, mask).map_err(|errno| fail(errno.into()))?;
@@ -43,14 +40,27 @@ pub fn volume(source: BorrowedFd<'_>, recursive: bool, ids: MountIds<'_>, route:
     let entries = mountinfo::read()?;
     let Some(entry) = entries.iter().find(|entry| entry.id == stat.stx_mnt_id) else { return Ok(None) };
     let path = std::fs::read_link(format!("/proc/thread-self/fd/{}", source.as_raw_fd())).map_err(fail)?;
-    let below = path.strip_prefix(&entry.mount_point).map(Path::to_owned);
+    let below = path.strip_prefix(&entry.mount_point);
     let (true, Ok(below)) = (entry.fstype == "overlay" && entry.root == Path::new("/"), below) else { return Ok(None) };
     if recursive && !mountinfo::below(&entries, entry.id, &path).is_empty() {
         return Ok(None);
     }
     let Some(overlay) = unwritten(entry)? else { return Ok(None) };
     let request = Request { mounts: &[], path: &entry.mount_point, userns: ids.userns.as_fd(), route };
-    Ok(Some(Volume { whole: overlay.mount(ids, &request)?, below }))
+    part(overlay.mount(ids, &request)?, below, &entry.mount_point).map(Some)
+}
+
+/// What lies at `below` in a detached mount. Mounts can be cloned only from attached ones (before Linux 6.15): it is
+/// attached on a tmpfs that covers `path` meanwhile.
+fn part(whole: Detached, below: &Path, path: &Path) -> Result<Detached> {
+    if below.as_os_str().is_empty() {
+        return Ok(whole);
+    }
+    let name = path.join(below).display().to_string();
+    let scratch = Scratch::mount(path)?;
+    scratch.attach(&whole, "whole")?;
+    let part = open_below(whole.fd(), below).map_err(|errno| Error::failed("open", &name, errno))?;
+    Detached::clone_of(part, false, &name)
 }
 
 /// The lower layers of a mounted overlay, when there is nothing above them.
