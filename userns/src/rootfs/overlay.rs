@@ -15,7 +15,7 @@ use crate::mountinfo::{self, MountEntry};
 use crate::{Error, Result};
 
 /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
-const OVERLAY_MAGIC: u32 = 0x794c_7630;
+pub(super) const OVERLAY_MAGIC: u32 = 0x794c_7630;
 /// What is put behind the engine's work directory to name ours.
 const WORK_SUFFIX: &str = "-eci";
 /// Options of a mounted overlay that are taken over. `volatile` is not: our own work directory is always clean.

@@ -11,15 +11,15 @@ use std::path::Path;
 use rustix::fs::{AtFlags, StatxFlags};
 
 use super::attached::Scratch;
-use super::overlay::Overlay;
+use super::overlay::{OVERLAY_MAGIC, Overlay};
 use super::{LayerRoute, Request};
 use crate::mount::{Detached, MountIds, open_below};
 use crate::mountinfo::{self, MountEntry};
 use crate::{Error, Result};
 
-/// What a read-only bind mount of `source` is; none where a bind mount has to do: `source` is on no overlay,
-/// or on one that has been written to, is shown only in part, has (for a `recursive` bind) other mounts below, or belongs
-/// to ids of the container's own range.
+/// What a read-only bind mount of `source` is; none where a bind mount has to do: `source` is on no overlay, or on one that
+/// has been written to, is shown only in part, has (for a `recursive` bind) other mounts below, or belongs to ids of the
+/// container's own range.
 ///
 /// It is called in a mount namespace of the stage's own, under the filesystem ids of the container's root.
 ///
@@ -32,6 +32,10 @@ pub fn volume(
     route: LayerRoute,
 ) -> Result<Option<Detached>> {
     let fail = |error: std::io::Error| Error::failed("look at", "the source of a volume", error);
+    // Before anything that costs more: few binds are of an overlay.
+    if rustix::fs::fstatfs(source).map_err(|errno| fail(errno.into()))?.f_type as u32 != OVERLAY_MAGIC {
+        return Ok(None);
+    }
     let mask = StatxFlags::MNT_ID | StatxFlags::UID;
     let stat = rustix::fs::statx(source, c"", AtFlags::EMPTY_PATH, mask).map_err(|errno| fail(errno.into()))?;
     if ids.own.is_some_and(|own| own.to_container(stat.stx_uid).is_some()) {
@@ -41,7 +45,7 @@ pub fn volume(
     let Some(entry) = entries.iter().find(|entry| entry.id == stat.stx_mnt_id) else { return Ok(None) };
     let path = std::fs::read_link(format!("/proc/thread-self/fd/{}", source.as_raw_fd())).map_err(fail)?;
     let below = path.strip_prefix(&entry.mount_point);
-    let (true, Ok(below)) = (entry.fstype == "overlay" && entry.root == Path::new("/"), below) else { return Ok(None) };
+    let (true, Ok(below)) = (entry.root == Path::new("/"), below) else { return Ok(None) };
     if recursive && !mountinfo::below(&entries, entry.id, &path).is_empty() {
         return Ok(None);
     }
