@@ -47,9 +47,10 @@ lint:
 deny:
 	tests/deny
 
-# containerd's own client suite, of its newest release, with ours and with runc side by side; needs Go.
+# containerd's own suites (client, CRI), of its newest release, with ours and with runc side by side; needs Go.
 conformance: build
 	tests/setup
+	tests/hosts/cri-suite-build
 	tests/conformance $(SHIM)
 
 # 500 containers, 100 restarts, 1000 execs and 50 starts at once through Docker, and nothing that adds up. Some eight minutes.

@@ -23,7 +23,7 @@ use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
 use super::logging::Names;
-use super::namespaces::{self, Identity, Joined};
+use super::namespaces::{self, Identity, Joined, Judge};
 use super::options::Options;
 use super::pod::Shared;
 use super::process::Process;
@@ -170,7 +170,9 @@ fn ready(
     failpoint::hit("create-planned", &request.id);
     let seccomp = plan.process.seccomp.as_ref().map(|profile| compile_now(profile, &request.id)).transpose()?;
     let leases = ids::leases()?;
-    let joined = namespaces::join(&plan.namespaces, &leases, networks, config.namespaces.missing)?;
+    let judge =
+        Judge { leases: &leases, networks, missing: config.namespaces.missing, brings_map: plan.id_map.is_some() };
+    let joined = namespaces::join(&plan.namespaces, &judge)?;
     let mut draft = Draft::new(&request.id, &request.bundle);
     let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, config)?);
     let id_map = lease.id_map();

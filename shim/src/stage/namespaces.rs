@@ -77,6 +77,35 @@ pub(super) fn write_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> 
         .try_for_each(|map| write_below(proc, &format!("{pid}/{map}"), &order.id_map.line()))
 }
 
+/// Refuses a user namespace, that of process `pid`, whose maps are not the container's: what the spec says of one that
+/// the engine has made is taken from the kernel.
+pub(super) fn check_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+    for (kind, map) in [("uid", "uid_map"), ("gid", "gid_map")] {
+        let at = || Failure::at::<std::io::Error>("read", format!("/proc/{pid}/{map}"));
+        let file = rustix::fs::openat(proc, format!("{pid}/{map}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let text = std::io::read_to_string(std::fs::File::from(file.map_err(std::io::Error::from).map_err(at())?));
+        let text = text.map_err(at())?;
+        if merged(&text) != Some(order.id_map) {
+            let has = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            return Err(Failure::line(format!(
+                "linux.{kind}Mappings: are not those of the user namespace that is joined, which has {has:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a `uid_map` as one map; none when they are none (user_namespaces(7)).
+fn merged(text: &str) -> Option<IdMap> {
+    text.lines().try_fold(None, |map: Option<IdMap>, line| {
+        let numbers: Vec<u32> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let &[container, host, size] = numbers.as_slice() else { return None };
+        let map = map.unwrap_or(IdMap { host, size: 0 });
+        let follows = container == map.size && map.host.checked_add(map.size) == Some(host);
+        follows.then_some(Some(IdMap { size: map.size.checked_add(size)?, ..map }))
+    })?
+}
+
 /// setns(2) of one namespace.
 fn join(kind: NamespaceKind, fd: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::thread::move_into_link_name_space(fd, Some(link_type(kind)))
@@ -282,6 +311,16 @@ mod tests {
             ("junk", "junk"),
         ] {
             assert_eq!(host_groups(value, map), written);
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_map_are_one_map_or_none() {
+        let map = Some(IdMap { host: 65536, size: 65536 });
+        assert_eq!(merged("         0      65536      65536\n"), map);
+        assert_eq!(merged("0 65536 1\n1 65537 65535\n"), map);
+        for other in ["", "0 65536 1\n2 65538 65534\n", "0 65536 1\n1 65538 65535\n", "1 65536 65536\n", "0 65536\n"] {
+            assert_eq!(merged(other), None, "{other:?}");
         }
     }
 
