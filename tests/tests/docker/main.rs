@@ -53,6 +53,7 @@ mod images;
 mod life;
 mod mounts;
 mod network;
+mod remap;
 mod rights;
 mod run;
 
