@@ -47,11 +47,13 @@ macro_rules! on_a_docker {
 }
 
 mod bad_input;
+mod config;
 mod daemons;
 mod exec;
 mod images;
 mod life;
 mod mounts;
+mod namespaces;
 mod network;
 mod remap;
 mod rights;
@@ -92,18 +94,24 @@ impl Docker {
     fn up(&self, test: &str) -> Option<Running> {
         let setup = Setup { docker: Some(daemon_json()), store: Some(self.store), ..Setup::default() };
         let host = Host::up_with(self.suite, test, &setup)?;
-        // What the first container of a host makes and no container takes away.
-        host.sh("docker run --rm busybox true && docker run --rm --runtime runc busybox true").ok();
+        // What the first container of a host makes and no container takes away; the host's network has a file, too.
+        let first = "docker run --rm busybox true && docker run --rm --runtime runc --network host busybox true";
+        host.sh(first).ok();
         let idle = host.traces();
         Some(Running { host, idle })
     }
 }
 
-/// dockerd's configuration: our runtime by default, and under a name of the operator's.
+/// dockerd's configuration: our runtime by default, under a name of the operator's, and with a config of its own, which is
+/// for a check to write.
 fn daemon_json() -> PathBuf {
     let runtime = tests::host::runtime();
     let path = place::new_dir("dockerd").join("daemon.json");
-    let config = json!({ "default-runtime": runtime, "runtimes": { "named": { "runtimeType": runtime } } });
+    let options = json!({ "TypeUrl": "io.containerd.runtimeoptions.v1.Options", "ConfigPath": "/etc/eci/own.toml" });
+    let config = json!({ "default-runtime": runtime, "runtimes": {
+        "named": { "runtimeType": runtime },
+        "configured": { "runtimeType": runtime, "options": options },
+    } });
     std::fs::write(&path, config.to_string()).expect("a daemon.json");
     path
 }
