@@ -8,6 +8,7 @@ on_both_dockers!(
     containers_outlive_dockerd_where_it_is_asked_for,
     containers_end_with_dockerd_where_it_is_not,
     containers_outlive_containerd,
+    a_killed_shim_is_the_end_of_its_container_alone,
     a_gpus_hook_mounts_into_the_container,
     cdi_devices_bring_their_nodes_mounts_environment_and_hooks,
 );
@@ -87,6 +88,19 @@ fn containers_outlive_containerd(host: &Host) {
         "6\ntwo\n137"
     );
     host.sh("docker restart -t 0 one two && docker rm -f one two").ok();
+}
+
+fn a_killed_shim_is_the_end_of_its_container_alone(host: &Host) {
+    let run = "$DOCKER -d --name one --restart on-failure:3 -p 18080:80 busybox sh -c 'echo started >> /starts; httpd -p 80 -h /var/www; exec sleep 901'";
+    host.sh(&format!("{run} && $DOCKER -d --name two busybox sleep 902")).ok();
+    let killed = "init=$(docker inspect -f '{{.State.Pid}}' one); shim=$(ps -o ppid= -p $init); tr '\\0' ' ' < /proc/${shim// /}/cmdline | grep -q shim && kill -KILL $shim && while [ -e /proc/$init ]; do sleep 0.02; done";
+    host.sh(killed).ok();
+    // It is restarted, as its policy says, with its files and its port.
+    host.until("[ \"$(docker inspect -f '{{.State.Status}} {{.RestartCount}}' one)\" = 'running 1' ]");
+    assert_eq!(host.sh("docker exec one cat /starts; docker exec two echo other").ok(), "started\nstarted\nother");
+    host.until("[ \"$(busybox wget -qO- http://127.0.0.1:18080/index.html)\" = served ]");
+    assert_eq!(host.sh("pgrep -fxc 'sleep 90[12]'").ok(), "2");
+    host.sh("docker rm -f one two").ok();
 }
 
 /// What NVIDIA's hook does (libnvidia-container): it enters the mount namespace of the container that is being made, makes

@@ -6,6 +6,7 @@ on_each_docker!(
     the_classic_builder_runs_its_steps_with_the_default_runtime,
     buildkit_builds_what_runs,
     what_a_container_changed_is_told_and_committed_with_its_owners,
+    a_running_container_is_told_copied_and_committed,
     what_a_container_has_is_exported_with_its_owners,
     files_are_copied_in_and_out_of_a_stopped_container,
     an_image_of_more_layers_than_a_page_of_options,
@@ -70,6 +71,20 @@ fn what_a_container_changed_is_told_and_committed_with_its_owners(host: &Host) {
     assert!(host.sh(saved).ok().contains("committed"));
     assert_eq!(host.sh(&format!("$DOCKER --rm committed sh -c \"{look}\"")).ok(), expected);
     host.sh("docker rm one && docker rmi committed").ok();
+}
+
+fn a_running_container_is_told_copied_and_committed(host: &Host) {
+    // dockerd's own mount of the container's layers shows what the container writes, and the other way round.
+    host.sh("$DOCKER -d --name one busybox sh -c 'echo inside > /home/inside; chown 1000:100 /home/inside; exec sleep 1000'").ok();
+    host.until("docker exec one cat /home/inside");
+    let out = "docker cp one:/home/inside - | tar -xO; docker cp one:/home/inside - | tar -tv --numeric-owner | awk '{ print $2 }'";
+    assert_eq!(host.sh(out).ok(), "inside\n1000/100");
+    host.sh("echo outside > /tmp/in && docker cp /tmp/in one:/home/in && rm /tmp/in").ok();
+    assert_eq!(host.sh("docker diff one | sort").ok(), "A /home/in\nA /home/inside\nC /home");
+    host.sh("docker commit one committed").ok();
+    let look = "$DOCKER --rm committed sh -c 'cat /home/in /home/inside; stat -c %u:%g /home/in /home/inside'";
+    assert_eq!(host.sh(look).ok(), "outside\ninside\n0:0\n1000:100");
+    host.sh("docker exec one true && docker rm -f one && docker rmi committed").ok();
 }
 
 fn what_a_container_has_is_exported_with_its_owners(host: &Host) {

@@ -103,7 +103,12 @@ fn limits_are_set_and_change_while_it_runs(host: &Host) {
 }
 
 fn who_takes_more_memory_than_allowed_is_killed(host: &Host) {
+    let since = host.sh("date +%s.%N").ok().to_owned();
     assert_eq!(host.sh("$DOCKER --name one --memory 16m --memory-swap 16m busybox tail /dev/zero").status, 137);
+    let events = host.sh(&format!(
+        "docker events --since {since} --until $(date +%s.%N) --filter container=one --format '{{{{.Action}}}}' | grep -E '^(start|oom|die)$'"
+    ));
+    assert_eq!(events.ok(), "start\noom\ndie");
     assert_eq!(inspected(host, "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
     host.sh("docker rm one").ok();
 }

@@ -55,6 +55,7 @@ mod life;
 mod mounts;
 mod namespaces;
 mod network;
+mod remap;
 mod rights;
 mod run;
 

@@ -42,6 +42,12 @@ fn capabilities_and_protected_paths_are_those_that_runc_gives(host: &Host) {
         assert_eq!(ours, theirs, "{options}");
     }
     host.sh("rm /state/look").ok();
+    let privileged = |runtime: &str| {
+        host.sh(&format!("docker run --rm --runtime {runtime} --privileged busybox grep ^Cap /proc/self/status"))
+            .ok()
+            .to_owned()
+    };
+    assert_eq!(privileged(&tests::host::runtime()), privileged("runc"));
 }
 
 fn a_seccomp_profile_is_the_users(host: &Host) {

@@ -34,6 +34,8 @@ fn streams_are_passed(host: &Host) {
     assert_eq!(host.sh("echo typed | $DOCKER --rm busybox cat").ok(), "");
     let terminal = host.sh("$DOCKER --rm -t busybox sh -c 'test -t 0 && test -t 1 && tty'");
     assert_eq!(terminal.ok(), "/dev/pts/0");
+    let created = "docker create -i --name one busybox sh -c 'read line; echo got $line' > /dev/null; docker rename one two; echo typed | docker start -ai two; docker rm two";
+    assert_eq!(host.sh(created).ok(), "got typed\ntwo");
     // As much as no pipe holds.
     let much = host.sh("head -c 3000000 /dev/zero | $DOCKER --rm -i busybox cat | wc -c");
     assert_eq!(much.ok(), "3000000");
