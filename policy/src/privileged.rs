@@ -103,7 +103,8 @@ mod tests {
         assert_eq!(names(&limited.devices), ["/dev/net/tun", "/dev/kvm", "/dev/zero-too"]);
         assert_eq!(names(&left_out), ["/dev/vda", "/dev/kmsg", "/dev/mem", "/dev/the-hosts-console"]);
         assert!(limited.devices.iter().all(|node| node.owner == DeviceOwner::Container { uid: 0, gid: 0 }));
-        let rules: Vec<_> = limited.cgroup.resources.devices.iter().map(|rule| (rule.allow, rule.major, rule.minor)).collect();
+        let rules: Vec<_> =
+            limited.cgroup.resources.devices.iter().map(|rule| (rule.allow, rule.major, rule.minor)).collect();
         let of = |major, minor| (true, Some(major), Some(minor));
         assert_eq!(rules, [(false, None, None), of(10, 200), of(10, 232), of(1, 5)]);
         assert!(!wants_every_device(&limited));
@@ -126,7 +127,9 @@ mod tests {
         ] {
             assert_eq!(limit(plan(rules.clone()), &[char_device(200)]), (plan(rules), vec![]));
         }
-        let owner = |path: &str| plan(json!([])).devices.into_iter().find(|node| node.path.as_str() == path).map(|node| node.owner);
+        let owner = |path: &str| {
+            plan(json!([])).devices.into_iter().find(|node| node.path.as_str() == path).map(|node| node.owner)
+        };
         assert_eq!(owner("/dev/vda"), Some(DeviceOwner::Host { uid: 0, gid: 6 }));
         assert_eq!(owner("/dev/the-hosts-console"), Some(DeviceOwner::Host { uid: 0, gid: 6 }));
     }

@@ -99,7 +99,8 @@ fn proc_sys_and_the_cgroup_tree_are_writable_and_nothing_else() {
     let plan = system(&docker());
     assert_eq!(paths(&plan.masked_paths), ["/proc/asound", "/proc/acpi", "/proc/keys", "/sys/firmware"]);
     assert_eq!(paths(&plan.readonly_paths), ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"]);
-    let read_only = plan.mounts.iter().filter(|mount| mount.flags.set & RDONLY != 0 || mount.recursive_flags.set & RDONLY != 0);
+    let read_only =
+        plan.mounts.iter().filter(|mount| mount.flags.set & RDONLY != 0 || mount.recursive_flags.set & RDONLY != 0);
     assert_eq!(read_only.map(|mount| mount.destination.as_str()).collect::<Vec<_>>(), ["/data"]);
     assert!(plan.mounts[1..3].iter().all(|mount| mount.flags.set & NOSUID_NODEV_NOEXEC == NOSUID_NODEV_NOEXEC));
 }

@@ -15,10 +15,12 @@
 pub(crate) mod cgroup;
 pub(crate) mod config;
 pub(crate) mod create;
+mod devices;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod exec;
 pub(crate) mod exit;
+mod filters;
 mod freeze;
 mod grounds;
 mod hooks;

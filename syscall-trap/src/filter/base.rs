@@ -97,8 +97,8 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         calls: &["open_by_handle_at"],
-        reason: "A handle names a file by its number, past every directory. Since Linux 6.11 it is not refused to the root \
-                 of a user namespace any more.",
+        reason: "A handle names a file by its number, past every directory above it. Since Linux 6.11 the root of a user \
+                 namespace may open directories so.",
         ..ALWAYS
     },
     Row {

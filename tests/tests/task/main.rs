@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod bare;
+mod base_filter;
 mod capabilities;
 mod cgroups;
 mod codes;
@@ -12,6 +13,7 @@ mod devices;
 mod events;
 mod execs;
 mod fields;
+mod grants;
 mod hooks;
 mod hooks_fail;
 mod ids;
@@ -26,6 +28,7 @@ mod options;
 mod pause;
 mod people;
 mod pods;
+mod privileged;
 mod process;
 mod rootfs;
 mod rootfs_maps;

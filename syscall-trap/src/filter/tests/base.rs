@@ -51,7 +51,8 @@ fn a_socket_is_looked_at_by_the_bits_that_the_kernel_looks_at() {
 
 #[test]
 fn an_abi_that_the_kernel_cannot_have_is_killed() {
-    for (native, arches) in [(Abi::X86_64, [0xc000_00b7, 0x4000_0028, 0]), (Abi::Aarch64, [0xc000_003e, 0x4000_0003, 0])]
+    for (native, arches) in
+        [(Abi::X86_64, [0xc000_00b7, 0x4000_0028, 0]), (Abi::Aarch64, [0xc000_003e, 0x4000_0003, 0])]
     {
         let program = base_for(native, true).unwrap().instructions;
         for arch in arches {
