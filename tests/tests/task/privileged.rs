@@ -138,7 +138,7 @@ async fn what_is_its_own_of_proc_and_sys_is_writable_and_nothing_of_the_hosts() 
         "echo inner > /proc/sys/kernel/hostname || hostname inner",
         "mkdir $(ls -d /sys/fs/cgroup/unified /sys/fs/cgroup/cpu /sys/fs/cgroup | head -n 1)/made",
         "ip link add br0 type bridge && echo 1400 > /sys/class/net/br0/mtu",
-        "mkdir /mnt; mount -t tmpfs none /mnt && mount -o remount,ro /mnt && umount /mnt",
+        "mkdir /mnt; mount -t tmpfs none /mnt && mount -o remount,ro none /mnt && umount /mnt",
         "mount -t proc proc /mnt && umount /mnt",
     ] {
         container.sh(own).await.ok();
