@@ -38,6 +38,8 @@ pub struct Setup {
     pub cni: Option<PathBuf>,
     /// dockerd's daemon.json.
     pub docker: Option<PathBuf>,
+    /// The directory with the shim that its daemons find; the one under test where this says nothing.
+    pub shim: Option<PathBuf>,
     /// Where dockerd keeps images: its own graph driver `overlay2`, or `containerd`.
     pub store: Option<&'static str>,
 }
@@ -61,7 +63,7 @@ impl Host {
         }
         let host = Self { name: place::unique(suite) };
         let mut command = Command::new(place::sources().join("hosts/up"));
-        command.args([&host.name, suite]).env("ECI_SHIM_DIR", place::shim_dir());
+        command.args([&host.name, suite]).env("ECI_SHIM_DIR", setup.shim.clone().unwrap_or_else(place::shim_dir));
         for (name, value) in
             [("CONTAINERD_CONFIG", &setup.containerd), ("CNI_CONFIG", &setup.cni), ("DOCKERD_CONFIG", &setup.docker)]
         {

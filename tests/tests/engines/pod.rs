@@ -15,7 +15,11 @@ on_each_suite!(with cri;
 
 fn cri() -> Setup {
     let hosts = place::sources().join("hosts");
-    Setup { containerd: Some(hosts.join("containerd-cri.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
+    Setup {
+        containerd: Some(hosts.join("containerd-cri.toml")),
+        cni: Some(hosts.join("10-bridge.conflist")),
+        ..Setup::default()
+    }
 }
 
 pub(super) fn call(host: &Host, method: &str, request: &Value) -> Value {

@@ -129,7 +129,11 @@ fn the_bus_of_the_system_serves_as_well() {
 
 fn cri() -> Setup {
     let hosts = place::sources().join("hosts");
-    Setup { containerd: Some(hosts.join("containerd-cri-systemd.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
+    Setup {
+        containerd: Some(hosts.join("containerd-cri-systemd.toml")),
+        cni: Some(hosts.join("10-bridge.conflist")),
+        ..Setup::default()
+    }
 }
 
 #[test]
