@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <linux/bpf.h>
 #include <linux/perf_event.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <sys/sysmacros.h>
 
 static const char *outcome(long result) { return result < 0 ? strerrorname_np(errno) : "done"; }
@@ -135,6 +137,36 @@ static const char *by_handle(const char *path) {
     int mount, at = open(path, O_RDONLY);
     if (at < 0 || name_to_handle_at(AT_FDCWD, path, handle, &mount, 0) < 0) return outcome(-1);
     return outcome(open_by_handle_at(at, handle, O_RDONLY));
+}
+
+// user-namespaces COUNT: processes with a user namespace of their own, each as another user, until one gets none or there
+// are COUNT. Prints how many there are, and what the last one was told.
+static void user_namespaces(char **args) {
+    int count = 0, told[2], most = atoi(args[0]);
+    const char *said = "done";
+    pid_t children[64];
+    if (most > 64) exit(2);
+    need(pipe(told));
+    for (; count < most; count++) {
+        children[count] = need(fork());
+        if (children[count] == 0) {
+            need(setresuid(count, count, count));
+            int error = unshare(CLONE_NEWUSER) < 0 ? errno : 0;
+            need(write(told[1], &error, sizeof error));
+            pause();
+        }
+        int error;
+        need(read(told[0], &error, sizeof error));
+        if (error) {
+            said = strerrorname_np(error);
+            break;
+        }
+    }
+    printf("%d %s\n", count, said);
+    // A zombie keeps its user namespace until it is reaped, which the container's init may not do.
+    for (int i = 0; i <= count && i < most; i++) kill(children[i], SIGKILL);
+    while (wait(NULL) > 0) continue;
+    exit(0);
 }
 
 // kernel: what changes the kernel or reads the host's disks, one line each with what it says.

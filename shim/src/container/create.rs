@@ -215,6 +215,7 @@ async fn build(
         joins: order.joined.joins,
         rootfs: request.rootfs.clone(),
         filters: order.filters,
+        max_user_namespaces: grounds.config.max_user_namespaces,
         no_new_keyring: grounds.no_new_keyring,
         groups,
     };

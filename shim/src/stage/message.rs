@@ -31,6 +31,8 @@ pub(crate) struct BuildOrder {
     pub(crate) rootfs: Vec<RootMount>,
     /// Its seccomp programs, in the order in which they are installed: the base filter, the spec's profile.
     pub(crate) filters: Vec<Program>,
+    /// How many user namespaces it may make; none: what the kernel lets it.
+    pub(crate) max_user_namespaces: Option<u32>,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
     /// How its cgroups are joined.

@@ -38,3 +38,4 @@ mod start;
 mod stats;
 mod stdio;
 mod update;
+mod user_namespaces;
