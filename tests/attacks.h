@@ -139,6 +139,13 @@ static const char *by_handle(const char *path) {
     return outcome(open_by_handle_at(at, handle, O_RDONLY));
 }
 
+// bpf-maps: bpf(2) walks over the kernel's BPF maps, as `bpftool map` does: the first step.
+static void bpf_maps(char **args) {
+    (void)args;
+    union bpf_attr attr = {.start_id = 0};
+    need(syscall(SYS_bpf, BPF_MAP_GET_NEXT_ID, &attr, sizeof attr));
+}
+
 // user-namespaces COUNT: processes with a user namespace of their own, each as another user, until one gets none or there
 // are COUNT. Prints how many there are, and what the last one was told.
 static void user_namespaces(char **args) {

@@ -244,6 +244,7 @@ static const struct {
     {"spy", 1, spy},
     {"overwrite", 1, overwrite},
     {"writable", 1, writable},
+    {"bpf-maps", 0, bpf_maps},
     {"user-namespaces", 1, user_namespaces},
     {"kernel", 0, kernel},
 };

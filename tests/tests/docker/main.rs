@@ -33,6 +33,8 @@ macro_rules! on_each_docker {
     };
 }
 
+mod grants;
+mod privileged;
 mod run;
 
 static TRIXIE_OVERLAY2: Docker = Docker::new("docker-trixie", "overlay2");
@@ -70,6 +72,7 @@ impl Docker {
     fn up(&self, test: &str) -> Option<Running> {
         let setup = Setup { docker: Some(daemon_json()), store: Some(self.store), ..Setup::default() };
         let host = Host::up_with(self.suite, test, &setup)?;
+        host.sh(&format!("mkdir -p /etc/eci && printf '[container]\\ngrants = \"system\"\\n' > {SYSTEM_CONFIG}")).ok();
         // What the first container of a host makes and no container takes away.
         host.sh("docker run --rm busybox true && docker run --rm --runtime runc busybox true").ok();
         let idle = host.traces();
@@ -77,11 +80,19 @@ impl Docker {
     }
 }
 
-/// dockerd's configuration: our runtime by default, and under a name of the operator's.
+/// The runtime with a config of its own, which gives every container what system software needs.
+const SYSTEM: &str = "system";
+const SYSTEM_CONFIG: &str = "/etc/eci/system.toml";
+
+/// dockerd's configuration: our runtime by default, under a name of the operator's, and once more with a config of its own.
 fn daemon_json() -> PathBuf {
     let runtime = tests::host::runtime();
     let path = place::new_dir("dockerd").join("daemon.json");
-    let config = json!({ "default-runtime": runtime, "runtimes": { "named": { "runtimeType": runtime } } });
+    let options = json!({ "TypeUrl": "io.containerd.runtimeoptions.v1.Options", "ConfigPath": SYSTEM_CONFIG });
+    let config = json!({ "default-runtime": runtime, "runtimes": {
+        "named": { "runtimeType": runtime },
+        SYSTEM: { "runtimeType": runtime, "options": options },
+    } });
     std::fs::write(&path, config.to_string()).expect("a daemon.json");
     path
 }
