@@ -5,7 +5,7 @@ use tests::host::Host;
 
 use crate::SYSTEM;
 
-on_each_docker!(
+on_both_dockers!(
     a_plain_container_of_the_systems_runtime_is_a_system_container,
     what_the_user_drops_stays_dropped,
     another_user_has_what_docker_gives,

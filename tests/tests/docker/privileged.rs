@@ -3,7 +3,7 @@
 use tests::host::Host;
 use tests::place;
 
-on_each_docker!(
+on_both_dockers!(
     it_has_every_capability_and_the_harmless_devices,
     what_is_the_kernels_is_not_permitted,
     raw_disks_are_out_of_reach_also_by_name,

@@ -6,6 +6,7 @@ mod bare;
 mod base_filter;
 mod capabilities;
 mod cgroups;
+mod clocks;
 mod codes;
 mod confinement;
 mod delegation;
