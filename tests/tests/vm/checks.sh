@@ -220,7 +220,7 @@ check_a_privileged_container_has_nothing_of_the_hosts() {
   mkdir -p /var/tmp/nodes && cp -f bin/inside /var/tmp/inside
   [ -e /var/tmp/nodes/disk ] || mknod -m 666 /var/tmp/nodes/disk b $(tr : ' ' < /sys/class/block/vdb/dev)
   works $RUN --detach --privileged --mount type=bind,src=/var/tmp/nodes,dst=/nodes,options=rbind:rw \
-    --mount type=bind,src=/var/tmp/inside,dst=/inside,options=rbind:ro "$IMAGE" power sleep 1000
+    --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw --mount type=bind,src=/var/tmp/inside,dst=/inside,options=rbind:ro "$IMAGE" power sleep 1000
   local nodes line
   nodes=$(inside power sh -c 'find /dev -type b -o -type c ! -path "/dev/pts/*" | sort | tr "\n" " "')
   is "its devices" "$(echo "$nodes" | sed 's,/dev/fuse ,,; s,/dev/net/tun ,,')" \
@@ -244,7 +244,8 @@ check_a_privileged_container_has_nothing_of_the_hosts() {
 check_user_namespaces_are_limited_beyond_the_containers_root() {
   cp -f bin/inside /var/tmp/inside
   mkdir -p /etc/eci && printf '[container]\nmax_user_namespaces = 1\n' > /etc/eci/config.toml
-  works $RUN --detach --privileged --mount type=bind,src=/var/tmp/inside,dst=/inside,options=rbind:ro "$IMAGE" two sleep 1000
+  works $RUN --detach --privileged --mount type=bind,src=/var/tmp/inside,dst=/inside,options=rbind:ro \
+    --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw "$IMAGE" two sleep 1000
   rm -r /etc/eci
   works inside two sh -c 'echo 1000 > /proc/sys/user/max_user_namespaces'
   is "how many there can be" "$(inside two /inside user-namespaces 3)" "1 ENOSPC"
