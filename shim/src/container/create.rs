@@ -9,11 +9,14 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use oci_spec::runtime::Spec;
+use policy::config::Config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
 use policy::spec;
 use userns::lease::ProcessId;
 
+use super::audit::Subject;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
 use super::error::Error;
@@ -48,6 +51,7 @@ pub(crate) struct Request {
 
 /// What the blocking first half finds out.
 struct Prepared {
+    subject: Subject,
     draft: Draft,
     plan: Plan,
     joined: Joined,
@@ -73,7 +77,7 @@ pub(super) async fn create(
     let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies } = prepared;
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies } = prepared;
     let grounds = Grounds {
         names,
         cgroup,
@@ -104,6 +108,7 @@ pub(super) async fn create(
     let (waiting, unwatched) = match finished {
         Ok(finished) => finished,
         Err(error) => {
+            subject.refused(&error);
             init.streams.abort().await;
             return Err(error);
         }
@@ -136,10 +141,10 @@ pub(super) async fn create(
     Ok((Arc::new(container), created))
 }
 
-/// The half that only looks at files and writes some: spec, namespaces, lease, cgroups.
+/// The half that only looks at files and writes some: config and spec, then what [`ready`] does.
 fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<Prepared, Error> {
     if !request.options.shim_cgroup.is_empty() {
-        cgroup::own::enter(&request.options.shim_cgroup).map_err(of_cgroup)?;
+        cgroup::own::enter(&request.options.shim_cgroup).map_err(of_option)?;
     }
     let config = config::load(&request.options)?;
     let path = request.bundle.join("config.json");
@@ -148,8 +153,21 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     for note in loaded.notes() {
         log::warn!(container = request.id.as_str(); "{note}");
     }
+    let subject = Subject::new(&request.id, &loaded.value);
+    let prepared = ready(request, namespace, networks, &config, (&loaded.value, subject.clone()));
+    prepared.inspect_err(|error| subject.refused(error))
+}
+
+/// Plan, namespaces, lease, cgroups.
+fn ready(
+    request: &Request,
+    namespace: &str,
+    networks: &[Identity],
+    config: &Config,
+    (spec, subject): (&Spec, Subject),
+) -> Result<Prepared, Error> {
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
-    let plan = spec::plan(&loaded.value, &asked)?;
+    let plan = spec::plan(spec, &asked)?;
     let process = plan.process.clone();
     let plan = devices::limit(plan, &config.devices, &request.id);
     let mut plan = policy::grants::container(plan, config.container.grants);
@@ -159,9 +177,9 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     failpoint::hit("create-planned", &request.id);
     let filters = filters::of(&plan.process, &config.container, &request.id)?;
     let leases = ids::leases()?;
-    let joined = namespaces::join(&plan.namespaces, &leases, networks)?;
+    let joined = namespaces::join(&plan.namespaces, &leases, networks, config.namespaces.missing)?;
     let mut draft = Draft::new(&request.id, &request.bundle);
-    let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, &config)?);
+    let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, config)?);
     let id_map = lease.id_map();
     for note in lease.notes() {
         log::warn!(container = request.id.as_str(); "{note}");
@@ -181,7 +199,15 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
     let config = config.container;
-    Ok(Prepared { draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies })
+    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies })
+}
+
+/// As an error of the options, which are no part of the spec.
+fn of_option(error: cgroup::Error) -> Error {
+    match of_cgroup(error) {
+        Error::Refused(refusal) => Error::InvalidArgument(refusal.to_string()),
+        error => error,
+    }
 }
 
 /// What the build stage is told beyond the grounds.

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use policy::Refusal;
+use policy::config::Missing;
 use policy::namespaces::{Fact, Joins, Owner, UserNamespace, decide};
 use policy::plan::{NamespaceKind, NamespaceWish};
 use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
@@ -54,11 +55,17 @@ struct Look {
     user: Option<OwnedFd>,
 }
 
-/// Opens and judges the paths of `wishes`. `networks` are the networks of this pod's containers that the host owns.
+/// Opens and judges the paths of `wishes`. `networks` are the networks of this pod's containers that the host owns,
+/// `missing` is what the operator says of namespaces that the spec leaves out.
 ///
 /// # Errors
 /// A refusal that names the kind and the path.
-pub(super) fn join(wishes: &[NamespaceWish], leases: &Leases, networks: &[Identity]) -> Result<Joined, Error> {
+pub(super) fn join(
+    wishes: &[NamespaceWish],
+    leases: &Leases,
+    networks: &[Identity],
+    missing: Missing,
+) -> Result<Joined, Error> {
     let mut looks = Vec::new();
     for wish in wishes {
         if let Some(path) = &wish.path {
@@ -66,7 +73,7 @@ pub(super) fn join(wishes: &[NamespaceWish], leases: &Leases, networks: &[Identi
         }
     }
     let facts: Vec<Fact> = looks.iter().map(|look| look.fact.clone()).collect();
-    let mut joins = decide(wishes, &facts)?;
+    let mut joins = decide(wishes, &facts, missing)?;
     let network = looks.iter().find(|look| look.fact.kind == NamespaceKind::Network && joins.network_is_host_owned);
     let network = network.map(|look| look.identity);
     let mut fds = Vec::new();
@@ -96,8 +103,11 @@ fn look(kind: NamespaceKind, path: &Path, leases: &Leases, networks: &[Identity]
     }
     let identity = identity(fd.as_fd()).map_err(unreadable)?;
     let failed = |what: &str, error: std::io::Error| refuse(format!("cannot be judged: {what}: {error}"));
-    let own = |kind| own(kind).map_err(|error| failed("our own", error));
-    let is_host = identity == own(kind)?;
+    let of_process = |pid, kind| of_process(pid, kind).map_err(|error| failed("the host's own", error));
+    let own = |kind| of_process("self", kind);
+    // Where the engine has been moved, by its unit's PrivateNetwork= or the like, process 1 still has what everyone takes
+    // for the host's.
+    let is_host = identity == own(kind)? || identity == of_process("1", kind)?;
     let (owner, user) = match kind {
         NamespaceKind::User => (identity, fd.try_clone().map_err(|error| failed("its descriptor", error))?),
         _ => match namespace::owner(fd.as_fd()) {
@@ -128,14 +138,14 @@ fn identity(fd: BorrowedFd<'_>) -> rustix::io::Result<Identity> {
     Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
 }
 
-/// The shim's own namespace of a kind: the host's.
-fn own(kind: NamespaceKind) -> std::io::Result<Identity> {
+/// The namespace of a process, by its name below /proc.
+fn of_process(pid: &str, kind: NamespaceKind) -> std::io::Result<Identity> {
     let name = match kind {
         NamespaceKind::Mount => "mnt".to_owned(),
         NamespaceKind::Network => "net".to_owned(),
         kind => kind.to_string(),
     };
-    let stat = rustix::fs::stat(format!("/proc/self/ns/{name}"))?;
+    let stat = rustix::fs::stat(format!("/proc/{pid}/ns/{name}"))?;
     Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
 }
 
@@ -147,7 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let leases = Leases::open(dir.path().join("ranges")).unwrap();
         let wish = NamespaceWish { kind, path: Some(path.to_owned()), named: true };
-        join(&[wish], &leases, &[]).map(|joined| joined.joins).map_err(|error| error.to_string())
+        join(&[wish], &leases, &[], Missing::Private).map(|joined| joined.joins).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -47,12 +47,14 @@ macro_rules! on_a_docker {
 }
 
 mod bad_input;
+mod config;
 mod daemons;
 mod exec;
 mod grants;
 mod images;
 mod life;
 mod mounts;
+mod namespaces;
 mod network;
 mod privileged;
 mod rights;
@@ -93,26 +95,23 @@ impl Docker {
     fn up(&self, test: &str) -> Option<Running> {
         let setup = Setup { docker: Some(daemon_json()), store: Some(self.store), ..Setup::default() };
         let host = Host::up_with(self.suite, test, &setup)?;
-        host.sh(&format!("mkdir -p /etc/eci && printf '[container]\\ngrants = \"system\"\\n' > {SYSTEM_CONFIG}")).ok();
-        // What the first container of a host makes and no container takes away.
-        host.sh("docker run --rm busybox true && docker run --rm --runtime runc busybox true").ok();
+        // What the first container of a host makes and no container takes away; the host's network has a file, too.
+        let first = "docker run --rm busybox true && docker run --rm --runtime runc --network host busybox true";
+        host.sh(first).ok();
         let idle = host.traces();
         Some(Running { host, idle })
     }
 }
 
-/// The runtime with a config of its own, which gives every container what system software needs.
-const SYSTEM: &str = "system";
-const SYSTEM_CONFIG: &str = "/etc/eci/system.toml";
-
-/// dockerd's configuration: our runtime by default, under a name of the operator's, and once more with a config of its own.
+/// dockerd's configuration: our runtime by default, under a name of the operator's, and with a config of its own, which is
+/// for a check to write.
 fn daemon_json() -> PathBuf {
     let runtime = tests::host::runtime();
     let path = place::new_dir("dockerd").join("daemon.json");
-    let options = json!({ "TypeUrl": "io.containerd.runtimeoptions.v1.Options", "ConfigPath": SYSTEM_CONFIG });
+    let options = json!({ "TypeUrl": "io.containerd.runtimeoptions.v1.Options", "ConfigPath": "/etc/eci/own.toml" });
     let config = json!({ "default-runtime": runtime, "runtimes": {
         "named": { "runtimeType": runtime },
-        SYSTEM: { "runtimeType": runtime, "options": options },
+        "configured": { "runtimeType": runtime, "options": options },
     } });
     std::fs::write(&path, config.to_string()).expect("a daemon.json");
     path
