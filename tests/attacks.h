@@ -4,6 +4,9 @@
 #include <ftw.h>
 #include <limits.h>
 #include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <signal.h>
+#include <sys/wait.h>
 #include <sys/sysmacros.h>
 
 static const char *outcome(long result) { return result < 0 ? strerrorname_np(errno) : "done"; }
@@ -127,6 +130,52 @@ static void writable(char **args) {
     exit(0);
 }
 
+// What opening a directory by its handle says; the handle is asked for first, as anybody may.
+static const char *by_handle(const char *path) {
+    struct file_handle *handle = malloc(sizeof *handle + MAX_HANDLE_SZ);
+    handle->handle_bytes = MAX_HANDLE_SZ;
+    int mount, at = open(path, O_RDONLY);
+    if (at < 0 || name_to_handle_at(AT_FDCWD, path, handle, &mount, 0) < 0) return outcome(-1);
+    return outcome(open_by_handle_at(at, handle, O_RDONLY));
+}
+
+// bpf-maps: bpf(2) walks over the kernel's BPF maps, as `bpftool map` does: the first step.
+static void bpf_maps(char **args) {
+    (void)args;
+    union bpf_attr attr = {.start_id = 0};
+    need(syscall(SYS_bpf, BPF_MAP_GET_NEXT_ID, &attr, sizeof attr));
+}
+
+// user-namespaces COUNT: processes with a user namespace of their own, each as another user, until one gets none or there
+// are COUNT. Prints how many there are, and what the last one was told.
+static void user_namespaces(char **args) {
+    int count = 0, told[2], most = atoi(args[0]);
+    const char *said = "done";
+    pid_t children[64];
+    if (most > 64) exit(2);
+    need(pipe(told));
+    for (; count < most; count++) {
+        children[count] = need(fork());
+        if (children[count] == 0) {
+            need(setresuid(count, count, count));
+            int error = unshare(CLONE_NEWUSER) < 0 ? errno : 0;
+            need(write(told[1], &error, sizeof error));
+            pause();
+        }
+        int error;
+        need(read(told[0], &error, sizeof error));
+        if (error) {
+            said = strerrorname_np(error);
+            break;
+        }
+    }
+    printf("%d %s\n", count, said);
+    // A zombie keeps its user namespace until it is reaped, which the container's init may not do.
+    for (int i = 0; i <= count && i < most; i++) kill(children[i], SIGKILL);
+    while (wait(NULL) > 0) continue;
+    exit(0);
+}
+
 // kernel: what changes the kernel or reads the host's disks, one line each with what it says.
 static void kernel(char **args) {
     (void)args;
@@ -139,7 +188,26 @@ static void kernel(char **args) {
     printf("bpf %s\n", outcome(syscall(SYS_bpf, BPF_PROG_LOAD, &program, sizeof program)));
     printf("mknod-b-8-0 %s\n", outcome(mknod("/tmp/sda", S_IFBLK | 0600, makedev(8, 0))));
     printf("mknod-c-1-1 %s\n", outcome(mknod("/tmp/mem", S_IFCHR | 0600, makedev(1, 1))));
-    printf("open_by_handle_at %s\n", outcome(syscall(SYS_open_by_handle_at, AT_FDCWD, (int[4]){8, 1, 2, 0}, O_RDONLY)));
+    struct perf_event_attr event = {.type = PERF_TYPE_SOFTWARE, .size = sizeof event, .config = PERF_COUNT_SW_TASK_CLOCK,
+                                    .exclude_kernel = 1};
+    printf("perf_event_open %s\n", outcome(syscall(SYS_perf_event_open, &event, 0, -1, -1, 0L)));
+    printf("open_by_handle_at %s\n", by_handle("/dev"));
+    printf("open_by_handle_at-own %s\n", by_handle("/dev/shm"));
+    printf("socket-vsock %s\n", outcome(socket(40, SOCK_STREAM, 0)));
+    printf("socket-vsock-wide %s\n", outcome(syscall(SYS_socket, 0x100000028, SOCK_STREAM, 0)));
+    printf("socket-qipcrtr %s\n", outcome(socket(42, SOCK_DGRAM, 0)));
+    printf("io_uring_setup %s\n", outcome(syscall(SYS_io_uring_setup, 1, (char[120]){0})));
+    printf("io_uring_enter %s\n", outcome(syscall(SYS_io_uring_enter, 0, 0, 0, 0, NULL, 0L)));
+    printf("io_uring_register %s\n", outcome(syscall(SYS_io_uring_register, 0, 0, NULL, 0)));
+    printf("kexec_file_load %s\n", outcome(syscall(SYS_kexec_file_load, 0, 0, 0L, "", 0L)));
+    printf("swapon %s\n", outcome(syscall(SYS_swapon, "/bin/busybox", 0)));
+    printf("clock_settime %s\n", outcome(clock_settime(CLOCK_REALTIME, &(struct timespec){1, 0})));
+    printf("adjtimex %s\n", outcome(syscall(SYS_adjtimex, (int[64]){0x1})));
+#ifdef SYS_iopl
+    printf("iopl %s\n", outcome(syscall(SYS_iopl, 3)));
+#endif
+    printf("userfaultfd %s\n", outcome(syscall(SYS_userfaultfd, 0)));
+    printf("syslog-read %s\n", outcome(syscall(SYS_syslog, 3, (char[64]){0}, 64)));
     printf("swapoff %s\n", outcome(syscall(SYS_swapoff, "/none")));
     printf("settimeofday %s\n", outcome(syscall(SYS_settimeofday, (long[2]){1, 0}, NULL)));
     printf("acct %s\n", outcome(syscall(SYS_acct, NULL)));

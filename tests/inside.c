@@ -8,10 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/if_tun.h>
 #include <linux/keyctl.h>
 #include <linux/mount.h>
 #include <linux/nsfs.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -24,7 +26,10 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
+
+static void run(char **args);
 
 // Prints the last error's name and leaves.
 static void refused(void) {
@@ -185,6 +190,18 @@ static void call32(char **args) {
 #endif
 }
 
+// filtered VERB...: a verb under a seccomp filter of its own, that allows all but getppid(2), as an inner engine's.
+static void filtered(char **args) {
+    struct sock_filter code[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
+                                 {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, SYS_getppid},
+                                 {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EDOM},
+                                 {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW}};
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    need(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program));
+    if (syscall(SYS_getppid) >= 0 || errno != EDOM) refused();
+    run(args);
+}
+
 // keyring: the description of the session keyring (keyctl_describe(3)): type;uid;gid;permissions;name.
 static void keyring(char **args) {
     (void)args;
@@ -212,8 +229,6 @@ static void swap(char **args) {
         need(pwrite(count, text, sprintf(text, "%lu", swaps), 0));
     }
 }
-
-static void run(char **args);
 
 // nested VERB...: a verb as root of a user and a mount namespace below the container's.
 static void nested(char **args) {
@@ -250,12 +265,15 @@ static const struct {
     {"nested", 1, nested},
     {"syscall", 1, call},
     {"syscall32", 1, call32},
+    {"filtered", 1, filtered},
     {"keyring", 0, keyring},
     {"fds", 0, fds},
     {"escape", 1, escape},
     {"spy", 1, spy},
     {"overwrite", 1, overwrite},
     {"writable", 1, writable},
+    {"bpf-maps", 0, bpf_maps},
+    {"user-namespaces", 1, user_namespaces},
     {"kernel", 0, kernel},
 };
 

@@ -12,9 +12,11 @@
 //! 1. [`spec::load`] reads `config.json`. The table of [`fields`] has a row for every property of runtime-spec 1.3, and
 //!    each is carried, refused by its name or harmless; what the specification does not know is reported for the log.
 //! 2. [`spec::plan`] makes the [`plan::Plan`], with every value held against its range and every path normalised.
-//! 3. The caller probes the namespaces whose paths the plan names; [`namespaces::decide`] says which of them are joined,
+//! 3. What the operator's config says joins it: [`privileged`] limits the devices of a plan that wants them all, [`grants`]
+//!    gives a plain container what system software needs.
+//! 4. The caller probes the namespaces whose paths the plan names; [`namespaces::decide`] says which of them are joined,
 //!    whose user namespace the container lives in, and whether those that the spec leaves out are the host's.
-//! 4. Once the id map is known, [`spec::check_ids`] holds the ids of the plan against it.
+//! 5. Once the id map is known, [`spec::check_ids`] holds the ids of the plan against it.
 //!
 //! The process of an exec request goes through [`spec::load_process`] and [`spec::plan_process`].
 //!
@@ -33,9 +35,11 @@
 
 pub mod config;
 pub mod fields;
+pub mod grants;
 pub mod idmap;
 pub mod namespaces;
 pub mod plan;
+pub mod privileged;
 pub mod refusal;
 pub mod spec;
 pub mod subid;

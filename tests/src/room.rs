@@ -132,9 +132,14 @@ impl Room {
         failure.message
     }
 
+    /// What a verb for people says.
+    pub fn verb(&self, verb: &str) -> Output {
+        Command::new(&self.how.binary).arg(verb).output().expect("the shim").into()
+    }
+
     /// What the verb `ranges` says: range, container and status of each lease.
     pub fn ranges(&self) -> Vec<[String; 3]> {
-        parse(&Command::new(&self.how.binary).arg("ranges").output().expect("ranges").into())
+        parse(&self.verb("ranges"))
     }
 }
 

@@ -66,9 +66,9 @@ pub const KEYS: &[Key] = &[
     },
     Key {
         path: "container.max_user_namespaces",
-        meaning: "How many user namespaces a container may make; 0: none.",
+        meaning: "How many user namespaces a container may have at a time, of all its users and at any depth; 0: none.",
         default: "the kernel's own limit",
-        bounds: 0..=0x7fff_ffff,
+        bounds: 0..=0x7fff_fffe,
         field: |config| &mut config.container.max_user_namespaces,
         ..PER_RUNTIME
     },

@@ -66,7 +66,8 @@ pub struct Container {
     pub grants: Grants,
     /// `io_uring`: whether io_uring_setup(2) is allowed. Its operations pass every seccomp filter by.
     pub io_uring: bool,
-    /// `max_user_namespaces`: how many user namespaces a container may make; none: as many as the kernel lets it.
+    /// `max_user_namespaces`: how many user namespaces a container may have at a time, whoever of its users makes them; none: as
+    /// many as the kernel lets it.
     pub max_user_namespaces: Option<u32>,
 }
 

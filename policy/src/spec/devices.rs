@@ -14,9 +14,12 @@ const DEFAULT: &[(&str, u32, u32)] = &[
     ("/dev/random", 1, 8),
     ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
-    ("/dev/console", 5, 1),
+    (CONSOLE, 5, 1),
     ("/dev/ptmx", 5, 2),
 ];
+
+/// Where the container's own terminal is bound.
+const CONSOLE: &str = "/dev/console";
 
 /// Character devices that give a container nothing of the host beside the default ones: fuse and net/tun act on the
 /// namespaces of the process that opens them.
@@ -81,10 +84,16 @@ fn number(number: i64, end: i64) -> Result<u32, String> {
     u32::try_from(number).ok().filter(|_| number < end).ok_or_else(|| format!("{number} is not from 0 to {}", end - 1))
 }
 
+/// Whether a node is one of those that every container has, or a named pipe, which is no device. The console is not: at
+/// another path than its own it is the host's.
+pub(crate) fn is_default(kind: DeviceKind, major: u32, minor: u32) -> bool {
+    let mut numbers = DEFAULT.iter().filter(|(path, ..)| *path != CONSOLE).map(|(_, a, b)| (*a, *b));
+    kind == DeviceKind::Fifo || (kind == DeviceKind::Char && numbers.any(|number| number == (major, minor)))
+}
+
 /// A new named pipe is the container's as much as a harmless device is.
 fn owner(kind: DeviceKind, major: u32, minor: u32, device: &LinuxDevice) -> DeviceOwner {
-    let harmless = HARMLESS.contains(&(major, minor)) || DEFAULT.iter().any(|(_, a, b)| (*a, *b) == (major, minor));
-    if kind == DeviceKind::Fifo || (kind == DeviceKind::Char && harmless) {
+    if is_default(kind, major, minor) || (kind == DeviceKind::Char && HARMLESS.contains(&(major, minor))) {
         return DeviceOwner::Container { uid: 0, gid: 0 };
     }
     DeviceOwner::Host { uid: device.uid().unwrap_or_default(), gid: device.gid().unwrap_or_default() }
@@ -111,6 +120,7 @@ mod tests {
         assert_eq!(owner_of(r#"[{"path": "/x/null", "type": "u", "major": 1, "minor": 3}]"#), container);
         assert_eq!(owner_of(r#"[{"path": "/dev/pipe", "type": "p"}]"#), container);
         let host = DeviceOwner::Host { uid: 0, gid: 6 };
+        assert_eq!(owner_of(r#"[{"path": "/dev/console2", "type": "c", "major": 5, "minor": 1, "gid": 6}]"#), host);
         assert_eq!(owner_of(r#"[{"path": "/dev/sda", "type": "b", "major": 8, "minor": 0, "gid": 6}]"#), host);
         // The numbers of fuse as a block device are another device.
         let block = r#"[{"path": "/dev/fuse", "type": "b", "major": 10, "minor": 229}]"#;

@@ -129,6 +129,11 @@ pub fn check_ids(plan: &Plan, map: IdMap) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a node is of a device that every container has.
+pub(crate) fn is_default_device(node: &plan::DeviceNode) -> bool {
+    devices::is_default(node.kind, node.major, node.minor)
+}
+
 /// Whether a plan joins the namespace of this kind.
 fn joined(wishes: &[plan::NamespaceWish], kind: NamespaceKind) -> Option<&Path> {
     wishes.iter().find(|wish| wish.kind == kind).and_then(|wish| wish.path.as_deref())

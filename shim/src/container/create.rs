@@ -29,7 +29,7 @@ use super::pod::Shared;
 use super::process::Process;
 use super::state::State;
 use super::stdio::{self, Streams};
-use super::{Container, exit, ids, lock};
+use super::{Container, devices, exit, filters, ids, lock};
 use crate::failpoint;
 use crate::stage::launch::{Created, OrderFds};
 use crate::stage::message::{BuildOrder, Groups, Program};
@@ -57,7 +57,10 @@ struct Prepared {
     joined: Joined,
     id_map: IdMap,
     cgroup: Cgroup,
-    seccomp: Option<Program>,
+    /// The process as its spec has it, before the config has its say.
+    process: plan::Process,
+    config: policy::config::Container,
+    filters: Vec<Program>,
     hierarchies: Vec<String>,
 }
 
@@ -74,12 +77,13 @@ pub(super) async fn create(
     let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies } = prepared;
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies } = prepared;
     let grounds = Grounds {
         names,
         cgroup,
         id_map,
-        process: plan.process.clone(),
+        process,
+        config,
         no_new_keyring: request.options.no_new_keyring,
         shares_pids: joined.joins.is_joined(plan::NamespaceKind::Pid),
         network: joined.network,
@@ -89,7 +93,7 @@ pub(super) async fn create(
     };
     let built = match draft.share_lease() {
         Ok(lease) => {
-            let order = Order { plan, joined, lease, seccomp, hierarchies };
+            let order = Order { plan, joined, lease, filters, hierarchies };
             build(&request, shared, &init, &grounds, order).await
         }
         Err(error) => Err(error),
@@ -163,12 +167,15 @@ fn ready(
     (spec, subject): (&Spec, Subject),
 ) -> Result<Prepared, Error> {
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
-    let mut plan = spec::plan(spec, &asked)?;
+    let plan = spec::plan(spec, &asked)?;
+    let process = plan.process.clone();
+    let plan = devices::limit(plan, &config.devices, &request.id);
+    let mut plan = policy::grants::container(plan, config.container.grants);
     if request.options.systemd_cgroup {
         plan.cgroup.path = Some(cgroup::choose(plan.cgroup.path.take(), namespace, &request.id)?);
     }
     failpoint::hit("create-planned", &request.id);
-    let seccomp = plan.process.seccomp.as_ref().map(|profile| compile_now(profile, &request.id)).transpose()?;
+    let filters = filters::of(&plan.process, &config.container, &request.id)?;
     let leases = ids::leases()?;
     let judge =
         Judge { leases: &leases, networks, missing: config.namespaces.missing, brings_map: plan.id_map.is_some() };
@@ -193,7 +200,8 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
-    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies })
+    let config = config.container;
+    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies })
 }
 
 /// As an error of the options, which are no part of the spec.
@@ -209,7 +217,7 @@ struct Order {
     plan: Plan,
     joined: Joined,
     lease: OwnedFd,
-    seccomp: Option<Program>,
+    filters: Vec<Program>,
     hierarchies: Vec<String>,
 }
 
@@ -234,7 +242,8 @@ async fn build(
         id_map: grounds.id_map,
         joins: order.joined.joins,
         rootfs: request.rootfs.clone(),
-        seccomp: order.seccomp,
+        filters: order.filters,
+        max_user_namespaces: grounds.config.max_user_namespaces,
         no_new_keyring: grounds.no_new_keyring,
         groups,
     };
@@ -314,22 +323,4 @@ fn shown_hierarchies(layout: &Layout) -> Vec<String> {
         Kind::V2 => String::new(),
     };
     layout.hierarchies.iter().map(name).collect()
-}
-
-/// Compiles a process's filter.
-pub(super) async fn compile(
-    profile: Option<oci_spec::runtime::LinuxSeccomp>,
-    container: &str,
-) -> Result<Option<Program>, Error> {
-    let Some(profile) = profile else { return Ok(None) };
-    let container = container.to_owned();
-    blocking(move || compile_now(&profile, &container)).await.map(Some)
-}
-
-fn compile_now(profile: &oci_spec::runtime::LinuxSeccomp, container: &str) -> Result<Program, Error> {
-    let compiled = syscall_trap::filter::compile(profile)?;
-    if !compiled.unknown.is_empty() {
-        log::debug!(container = container; "seccomp: no kernel has {}", compiled.unknown.join(", "));
-    }
-    Ok(Program::from(&compiled.program))
 }

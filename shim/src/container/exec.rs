@@ -6,13 +6,13 @@ use policy::plan;
 use policy::spec::{self, load_process, plan_process};
 
 use super::cgroup::Entry;
-use super::create::{compile, launch_fds};
+use super::create::launch_fds;
 use super::error::Error;
 use super::event::Event;
 use super::grounds::of_cgroup;
 use super::process::{Phase, Process};
 use super::stdio::{self, Streams};
-use super::{Container, exit, lock};
+use super::{Container, exit, filters, lock};
 use crate::failpoint;
 use crate::stage::launch::ExecStage;
 use crate::stage::message::{ExecOrder, Program};
@@ -27,7 +27,7 @@ const NOT_STARTED: u32 = 255;
 pub(crate) struct Exec {
     pub(super) process: Process,
     plan: plan::Process,
-    seccomp: Option<Program>,
+    filters: Vec<Program>,
     /// Comes up while the engine gets from Exec to Start, which takes it.
     stage: Mutex<Option<ExecStage>>,
 }
@@ -58,11 +58,11 @@ impl Container {
             return Err(Error::AlreadyExists(format!("id {}", request.id)));
         }
         let plan = self.plan_exec(&request)?;
-        let seccomp = compile(plan.seccomp.clone(), &self.id).await?;
+        let filters = filters::of_exec(&plan, self.grounds.config, &self.id).await?;
         let process = Process::new(request.id.clone(), Streams::new(request.stdio, self.grounds.names.clone()));
         // Best effort: Start tries again, and says what is wrong.
         let stage = Mutex::new(self.shared.launcher.exec_stage().ok());
-        let exec = Arc::new(Exec { process, plan, seccomp, stage });
+        let exec = Arc::new(Exec { process, plan, filters, stage });
         let mut execs = lock(&self.execs);
         if execs.contains_key(&request.id) {
             return Err(Error::AlreadyExists(format!("id {}", request.id)));
@@ -80,7 +80,7 @@ impl Container {
         }
         let exec =
             spec::Exec { map: self.grounds.id_map, init: &self.grounds.process, terminal: request.stdio.terminal };
-        Ok(plan_process(&loaded.value, &exec)?)
+        Ok(policy::grants::process(plan_process(&loaded.value, &exec)?, self.grounds.config.grants))
     }
 
     /// An exec by its id.
@@ -123,7 +123,7 @@ impl Container {
             id: self.id.clone(),
             process: exec.plan.clone(),
             id_map: self.grounds.id_map,
-            seccomp: exec.seccomp.clone(),
+            filters: exec.filters.clone(),
             no_new_keyring: self.grounds.no_new_keyring,
             groups,
         };

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use policy::config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks};
 use userns::lease::Lease;
@@ -23,8 +24,10 @@ pub(super) struct Grounds {
     pub(super) names: Names,
     pub(super) cgroup: Cgroup,
     pub(super) id_map: IdMap,
-    /// The container's own process, from which execs take over what they leave out.
+    /// The container's own process as its spec has it, from which execs take over what they leave out.
     pub(super) process: plan::Process,
+    /// What the operator's config said when it was made; holds for its execs, too.
+    pub(super) config: config::Container,
     pub(super) no_new_keyring: bool,
     /// Whether its pid namespace is another container's.
     pub(super) shares_pids: bool,

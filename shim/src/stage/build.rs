@@ -25,7 +25,7 @@ use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Proceed, Report};
 use super::mounts::Builder;
 use super::namespaces::{self, Peer};
-use super::{dev, hooks, leaf, process, tell_of_self};
+use super::{dev, hooks, leaf, process, tell_of_self, user_limit};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
@@ -71,14 +71,24 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     failpoint::hit("stage-build-namespaces", &order.id);
     let proc = rustix::fs::open("/proc", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at("open", "/proc"))?;
+    if let (UserNamespace::New, Some(limit)) = (&order.joins.user, order.max_user_namespaces) {
+        let made = user_limit::make(control, &order, limit, proc.as_fd())?;
+        fds.joined.insert(0, (NamespaceKind::User, made));
+    }
     let (peer, init) = match fds.own.take() {
         Some(own) => clone_init_into_leaf(control, &order, fds, own, proc.as_fd())?,
-        None => clone_init(control, &order, fds, matches!(order.joins.user, UserNamespace::New))?,
+        None => clone_init(control, &order, fds, new_user_namespace(&order))?,
     };
     match init {
         Some(fds) => init::run(Init { order: &order, fds, stage: peer.sync, proc }),
         None => assemble(control, &order, &peer, &proc),
     }
+}
+
+/// Whether whoever is cloned first for the container makes its user namespace: neither is one joined, nor made before for the
+/// sake of a limit.
+pub(super) fn new_user_namespace(order: &BuildOrder) -> bool {
+    order.joins.user == UserNamespace::New && order.max_user_namespaces.is_none()
 }
 
 /// A mount namespace of our own. Slave, not private: a bind mount of the container that asks for `rslave` goes on
@@ -161,9 +171,11 @@ fn clone_init_into_leaf(
 /// The stage's part after the clone.
 fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) -> Result<(), Failure> {
     match order.joins.user {
-        // In a leaf it is made, with its maps, before.
-        UserNamespace::New if order.groups.leaf => {}
-        UserNamespace::New => namespaces::write_maps(order, proc.as_fd(), init.pid)?,
+        UserNamespace::New if new_user_namespace(order) && !order.groups.leaf => {
+            namespaces::write_maps(order.id_map, proc.as_fd(), init.pid)?;
+        }
+        // In a leaf, or for the sake of a limit, it was made before, with its maps.
+        UserNamespace::New => {}
         UserNamespace::Lease(_) => namespaces::check_maps(order, proc.as_fd(), init.pid)?,
     }
     init.say(&Sync::Mapped, &[])?;

@@ -1,13 +1,12 @@
-//! Installs the compiled seccomp program: the last thing before execve(2).
+//! Installs the compiled seccomp programs: the last thing before execve(2).
+//!
+//! The base filter comes before the spec's profile, which need not allow seccomp(2).
 
 use std::io;
 
 use super::message::Program;
 
-/// Installs `program`; none is no filter.
-pub(super) fn install(program: Option<&Program>) -> io::Result<()> {
-    match program {
-        Some(program) => syscall_trap::sys::install(&program.into(), program.flags),
-        None => Ok(()),
-    }
+/// Installs `programs`, in their order. Of what they answer for a call the kernel takes the strictest (seccomp(2)).
+pub(super) fn install(programs: &[Program]) -> io::Result<()> {
+    programs.iter().try_for_each(|program| syscall_trap::sys::install(&program.into(), program.flags))
 }

@@ -148,7 +148,7 @@ fn pid_inside(proc: BorrowedFd<'_>, pid: i32) -> Result<i32, Failure> {
     }
 }
 
-/// Init's part: the startContainer hooks. Their programs are the container's, so the container's filter holds for them, too.
+/// Init's part: the startContainer hooks. Their programs are the container's, so the container's filters hold for them, too.
 pub(super) fn start_container(control: &Channel, order: &BuildOrder) -> Result<(), Failure> {
     let Hooks { start_container, bundle, annotations, .. } = &order.plan.hooks;
     if start_container.is_empty() {
@@ -162,8 +162,8 @@ pub(super) fn start_container(control: &Channel, order: &BuildOrder) -> Result<(
             process::become_root().map_err(process::StageError::into_io)?;
             crate::sys::process::leave_session_keyring()
         };
-        let profile = order.seccomp.clone();
-        let seal = move || filter::install(profile.as_ref());
+        let filters = order.filters.clone();
+        let seal = move || filter::install(&filters);
         let run = hook::Run { hook, state: &state, directory: Path::new("/"), client: Some(control.as_fd()) };
         hook::run(&run, enter, seal).map_err(Failure::line)?;
     }

@@ -92,7 +92,7 @@ fn live(
                     prepare(order, proc, control)?
                 }
             };
-            match prepared.become_and_exec(|| filter::install(order.seccomp.as_ref()))? {}
+            match prepared.become_and_exec(|| filter::install(&order.filters))? {}
         }
         None => std::process::exit(1),
     }

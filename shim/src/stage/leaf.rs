@@ -9,13 +9,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use policy::namespaces::UserNamespace;
 use policy::plan::NamespaceKind;
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::UnshareFlags;
 
-use super::build::Fds;
+use super::build::{Fds, new_user_namespace};
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report};
 use super::{namespaces, tell_of_self};
@@ -25,7 +24,7 @@ use crate::sys::clone::{Cloned, clone3};
 /// How often the controllers are handed down to a group whose last process is on its way out.
 const ATTEMPTS: usize = 500;
 
-/// Makes the container's cgroup namespace, and its user namespace unless that is joined: what init then joins.
+/// Makes the container's cgroup namespace, and its user namespace unless there is one to join: what init then joins.
 pub(super) fn make_namespaces(
     control: &Channel,
     order: &BuildOrder,
@@ -33,7 +32,7 @@ pub(super) fn make_namespaces(
     own: BorrowedFd<'_>,
     proc: BorrowedFd<'_>,
 ) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
-    let new = matches!(order.joins.user, UserNamespace::New);
+    let new = new_user_namespace(order);
     let (ours, theirs) = Channel::pair().map_err(Failure::at("make", "a socket pair"))?;
     let flags = if new { libc::CLONE_NEWUSER as u64 } else { 0 };
     match clone3(flags, Some(own)).map_err(Failure::at("clone into", "the container's cgroup"))? {
@@ -73,7 +72,7 @@ fn take(
     }
     let mut made = Vec::new();
     if new {
-        namespaces::write_maps(order, proc, pid)?;
+        namespaces::write_maps(order.id_map, proc, pid)?;
         made.push((NamespaceKind::User, namespaces::open_of(proc, pid, NamespaceKind::User)?));
     }
     made.push((NamespaceKind::Cgroup, namespaces::open_of(proc, pid, NamespaceKind::Cgroup)?));

@@ -33,8 +33,10 @@ pub(crate) struct BuildOrder {
     pub(crate) joins: Joins,
     /// The root filesystem's mounts; empty where the engine has mounted it already.
     pub(crate) rootfs: Vec<RootMount>,
-    /// The spec's seccomp profile, compiled.
-    pub(crate) seccomp: Option<Program>,
+    /// Its seccomp programs, in the order in which they are installed: the base filter, the spec's profile.
+    pub(crate) filters: Vec<Program>,
+    /// How many user namespaces it may make; none: what the kernel lets it.
+    pub(crate) max_user_namespaces: Option<u32>,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
     /// How its cgroups are joined.
@@ -52,8 +54,8 @@ pub(crate) struct ExecOrder {
     pub(crate) process: Process,
     /// The container's ids.
     pub(crate) id_map: IdMap,
-    /// The spec's seccomp profile, compiled.
-    pub(crate) seccomp: Option<Program>,
+    /// Its seccomp programs, in the order in which they are installed: the base filter, the spec's profile.
+    pub(crate) filters: Vec<Program>,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
     /// How its cgroups are joined.

@@ -33,6 +33,7 @@ mod process;
 mod procfs;
 mod stdio;
 mod terminal;
+mod user_limit;
 
 use channel::Channel;
 use message::{Failure, Report};

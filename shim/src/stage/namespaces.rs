@@ -71,10 +71,8 @@ pub(super) fn join_user(joined: &[(NamespaceKind, OwnedFd)]) -> Result<(), Failu
 }
 
 /// Writes the id maps of a process's new user namespace.
-pub(super) fn write_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
-    ["uid_map", "gid_map"]
-        .into_iter()
-        .try_for_each(|map| write_below(proc, &format!("{pid}/{map}"), &order.id_map.line()))
+pub(super) fn write_maps(ids: IdMap, proc: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+    ["uid_map", "gid_map"].into_iter().try_for_each(|map| write_below(proc, &format!("{pid}/{map}"), &ids.line()))
 }
 
 /// Refuses a user namespace, that of process `pid`, whose maps are not the container's: what the spec says of one that

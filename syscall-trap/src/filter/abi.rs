@@ -47,6 +47,11 @@ impl Abi {
         (abi.is_arm() == native.is_arm()).then_some(abi)
     }
 
+    /// Every ABI of a kernel whose native one is `native`, that one first.
+    pub(super) fn family(native: Self) -> &'static [Self] {
+        if native.is_arm() { &[Self::Aarch64, Self::Arm] } else { &[Self::X86_64, Self::X32, Self::I386] }
+    }
+
     fn is_arm(self) -> bool {
         matches!(self, Self::Aarch64 | Self::Arm)
     }

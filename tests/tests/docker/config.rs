@@ -11,13 +11,14 @@ on_each_docker!(
 );
 
 const HOSTS: &str = "/etc/eci/config.toml";
-const OWN: &str = "/etc/eci/own.toml";
+/// That of the runtime `configured`.
+pub(super) const OWN: &str = "/etc/eci/own.toml";
 
 /// A config file for as long as this lives.
-struct File<'a>(&'a Host, &'static str);
+pub(super) struct File<'a>(&'a Host, &'static str);
 
 impl<'a> File<'a> {
-    fn new(host: &'a Host, path: &'static str, lines: &[&str]) -> Self {
+    pub(super) fn new(host: &'a Host, path: &'static str, lines: &[&str]) -> Self {
         host.sh(&format!("mkdir -p /etc/eci && printf '%s\\n' '{}' > {path}", lines.join("' '"))).ok();
         Self(host, path)
     }

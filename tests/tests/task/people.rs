@@ -1,5 +1,6 @@
 //! The verbs for people: `check`, `ranges`, `features`, `--version`, `help`.
 
+use tests::room::Room;
 use tests::{Bundle, Container, Output, place};
 
 fn call(args: &[&str]) -> Output {
@@ -38,6 +39,25 @@ fn check_has_a_line_for_everything_that_a_host_may_lack() {
     assert_eq!(output.status == 0, !missing, "{output:#?}");
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     assert!(output.stdout.contains(release.trim()) && output.stdout.contains("driver"), "{}", output.stdout);
+}
+
+#[test]
+fn check_warns_of_shared_directories_that_others_can_traverse() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = Room::new();
+    room.configure("[mounts]\nshared = [\"/run/shared/open\", \"/run/shared/closed\", \"/run/shared/closed/below\", \"/run/none\"]\n");
+    for (path, mode) in [("", 0o755), ("/open", 0o711), ("/closed", 0o750), ("/closed/below", 0o777)] {
+        let path = format!("/run/shared{path}");
+        std::fs::create_dir(&path).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let said = room.verb("check").stdout;
+    let line = |path: &str| said.lines().find(|line| line.contains(&format!("{path} (mode"))).unwrap_or_default();
+    assert!(line("/open").starts_with("weaker") && line("/open").contains("chmod o-x"), "{said}");
+    for path in ["/closed", "/closed/below"] {
+        assert!(line(path).starts_with("ok"), "{said}");
+    }
+    assert!(!said.contains("/run/none"), "{said}");
 }
 
 fn line_of(id: &str) -> Option<Vec<String>> {

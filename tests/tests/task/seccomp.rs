@@ -22,7 +22,7 @@ fn default_profile() -> Value {
         "syscalls": syscalls })
 }
 
-const ALLOWED: &str = "access arch_prctl brk chdir close dup dup2 execve exit exit_group faccessat fcntl fork fstat \
+pub(super) const ALLOWED: &str = "access arch_prctl brk chdir close dup dup2 execve exit exit_group faccessat fcntl fork fstat \
     futex getcwd getdents64 getegid geteuid getgid getpid getppid getrandom gettid getuid ioctl lseek lstat mmap \
     mprotect munmap nanosleep clock_nanosleep newfstatat open openat pipe2 poll prctl pread64 prlimit64 read readlink \
     readlinkat rseq rt_sigaction rt_sigprocmask rt_sigreturn rt_sigsuspend sendfile set_robust_list set_tid_address \

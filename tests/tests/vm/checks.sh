@@ -215,6 +215,47 @@ check_device_rules_hold() {
   works $RUN --rm --device /var/tmp/nodes/disk "$IMAGE" device sh -c 'head -c 1 /var/tmp/nodes/disk > /dev/null'
 }
 
+check_a_privileged_container_has_nothing_of_the_hosts() {
+  # The second disk again, and the helper, in a place whose filesystem can be id-mapped.
+  mkdir -p /var/tmp/nodes && cp -f bin/inside /var/tmp/inside
+  [ -e /var/tmp/nodes/disk ] || mknod -m 666 /var/tmp/nodes/disk b $(tr : ' ' < /sys/class/block/vdb/dev)
+  works $RUN --detach --privileged --mount type=bind,src=/var/tmp/nodes,dst=/nodes,options=rbind:rw \
+    --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw --mount type=bind,src=/var/tmp/inside,dst=/inside,options=rbind:ro "$IMAGE" power sleep 1000
+  local nodes line
+  nodes=$(inside power sh -c 'find /dev -type b -o -type c ! -path "/dev/pts/*" | sort | tr "\n" " "')
+  is "its devices" "$(echo "$nodes" | sed 's,/dev/fuse ,,; s,/dev/net/tun ,,')" \
+    "/dev/full /dev/null /dev/random /dev/tty /dev/urandom /dev/zero "
+  refused "Operation not permitted" inside power head -c 1 /nodes/disk
+  refused "Operation not permitted" inside power mknod /disk b 254 0
+  inside power /inside kernel > said
+  [ "$(wc -l < said)" -gt 20 ] || fail "kernel: $(cat said)"
+  while read -r line; do
+    case $line in *" EPERM") ;; *_module*" ENOSYS" | kexec*" ENOSYS") ;; *) fail "kernel: $line" ;; esac
+  done < said
+  is "an AF_VSOCK socket of x32" "$(inside power /inside syscall 0x40000029 40 1 0)" EPERM
+  is "socketcall of 32 bits" "$(inside power /inside syscall32 102 1 0)" ENOSYS
+  works inside power /inside syscall 41 2 1 0
+  works inside power sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward && mkdir /sys/fs/cgroup/made && rmdir /sys/fs/cgroup/made'
+  refused "ermission denied" inside power sh -c 'echo 1 > /proc/sys/kernel/panic'
+  gone power
+  rm said
+}
+
+check_user_namespaces_are_limited_beyond_the_containers_root() {
+  cp -f bin/inside /var/tmp/inside
+  mkdir -p /etc/eci && printf '[container]\nmax_user_namespaces = 1\n' > /etc/eci/config.toml
+  works $RUN --detach --privileged --mount type=bind,src=/var/tmp/inside,dst=/inside,options=rbind:ro \
+    --mount type=cgroup,src=cgroup,dst=/sys/fs/cgroup,options=rw "$IMAGE" two sleep 1000
+  rm -r /etc/eci
+  works inside two sh -c 'echo 1000 > /proc/sys/user/max_user_namespaces'
+  is "how many there can be" "$(inside two /inside user-namespaces 3)" "1 ENOSPC"
+  # As any other: a cgroup namespace of its own, with its root in the group that has the limits.
+  is "its group" "$(inside two cat /proc/self/cgroup)" 0::/init.scope
+  is "the owner of its cgroup namespace" "$(inside two /inside owner cgroup)" own
+  works inside two sh -c 'mkdir /sys/fs/cgroup/made && rmdir /sys/fs/cgroup/made'
+  gone two
+}
+
 check_mounts_are_locked_and_its_own_are_its_own() {
   mkdir -p /var/tmp/secret && echo host > /var/tmp/secret/file
   works $RUN --detach --cap-add CAP_SYS_ADMIN \

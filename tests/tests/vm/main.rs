@@ -46,6 +46,7 @@ fn run(checks: &[&str], systemd: bool) -> Results {
     std::fs::write(job.join("checks.sh"), checks.iter().map(read).collect::<String>()).expect("checks");
     copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
     copy(place::busybox(), "rootfs");
+    copy(place::inside(), "bin/inside");
     let shim = job.join("bin/containerd-shim-eci-v2");
     for (to, from) in [(shim, place::shim()), (job.join("bin/update"), place::update())] {
         let stripped = Command::new("strip").arg("-o").arg(to).arg(from).status();
@@ -105,6 +106,8 @@ checks! { results, every_check_has_its_test:
     an_update_changes_limits_and_one_below_use_changes_nothing
     the_limit_of_processes_holds
     device_rules_hold
+    a_privileged_container_has_nothing_of_the_hosts
+    user_namespaces_are_limited_beyond_the_containers_root
     mounts_are_locked_and_its_own_are_its_own
     files_on_disk_belong_to_whom_the_container_says
     a_container_joins_the_network_of_another

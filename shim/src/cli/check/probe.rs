@@ -61,7 +61,7 @@ impl Host {
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             apparmor_restricts_userns: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1),
             storage: all_storage(),
-            volumes: VOLUMES.iter().filter_map(|path| volume(path)).collect(),
+            volumes: volumes(),
             pool: pool(),
             maxkeys: number("/proc/sys/kernel/keys/maxkeys"),
             inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
@@ -76,6 +76,14 @@ fn text(path: &str) -> String {
 
 fn number(path: &str) -> Option<u64> {
     text(path).trim().parse().ok()
+}
+
+/// Where engines keep what containers share, and what the config shares besides.
+fn volumes() -> Vec<(String, u32, bool)> {
+    let config = config::load(&Options::default()).unwrap_or_default();
+    let shared = config.mounts.shared.unwrap_or_default();
+    let shared = shared.iter().map(|path| path.to_string_lossy().into_owned());
+    VOLUMES.iter().map(|path| (*path).to_owned()).chain(shared).filter_map(|path| volume(&path)).collect()
 }
 
 fn volume(path: &str) -> Option<(String, u32, bool)> {

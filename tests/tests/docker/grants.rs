@@ -1,0 +1,96 @@
+//! Two runtimes on one host, by the operator's config: one that gives a container what its spec says, and one that gives it
+//! what system software needs.
+
+use tests::host::Host;
+
+use crate::config::{File, OWN};
+
+on_both_dockers!(
+    a_plain_container_of_the_systems_runtime_is_a_system_container,
+    what_the_user_drops_stays_dropped,
+    another_user_has_what_docker_gives,
+    only_the_operators_file_decides,
+);
+
+/// The runtime with a config of its own, while this lives.
+fn system(host: &Host) -> File<'_> {
+    File::new(host, OWN, &["[container]", "grants = \"system\""])
+}
+
+const SYSTEM: &str = "configured";
+
+const ACTS: [&str; 6] = [
+    "mkdir -p /mnt && mount -t tmpfs t /mnt",
+    "echo 1 > /proc/sys/net/ipv4/ip_forward",
+    "mkdir $(ls -d /sys/fs/cgroup/unified /sys/fs/cgroup/cpu /sys/fs/cgroup | head -n 1)/made",
+    "unshare --mount --pid --fork true",
+    "hostname inner",
+    "chroot / true && ip link set lo mtu 1400",
+];
+
+fn a_plain_container_of_the_systems_runtime_is_a_system_container(host: &Host) {
+    let _config = system(host);
+    for act in ACTS {
+        let run = |runtime: &str| host.sh(&format!("docker run --rm --runtime {runtime} busybox sh -c '{act}'"));
+        run(SYSTEM).ok();
+        run("named").failed();
+        // So is an exec, and so is one that comes later.
+        let exec = format!(
+            "docker run -d --name one --runtime {SYSTEM} busybox sleep 1000 > /dev/null
+             docker exec one sh -c '{act}'; echo $?; docker rm -f one > /dev/null"
+        );
+        assert_eq!(host.sh(&exec).ok(), "0", "{act}");
+    }
+    // Nothing of it is the host's.
+    for act in ["echo 1 > /proc/sys/kernel/panic", "mknod /disk b 8 0", "swapon /bin/busybox"] {
+        host.sh(&format!("docker run --rm --runtime {SYSTEM} busybox sh -c '{act}'")).failed();
+    }
+}
+
+fn what_the_user_drops_stays_dropped(host: &Host) {
+    let _config = system(host);
+    let effective = |options: &str| {
+        let said =
+            host.sh(&format!("docker run --rm --runtime {SYSTEM} {options} busybox grep CapEff /proc/self/status"));
+        u64::from_str_radix(said.ok().split_whitespace().nth(1).unwrap(), 16).unwrap()
+    };
+    let all = effective("");
+    assert!(all.count_ones() > 37, "{all:x}");
+    assert_eq!(effective("--cap-drop NET_RAW"), all & !(1 << 13));
+    assert_eq!(effective("--cap-drop NET_RAW --cap-drop MKNOD"), all & !(1 << 13 | 1 << 27));
+    assert_eq!(effective("--cap-drop ALL"), 0);
+    let ping =
+        host.sh(&format!("docker run --rm --runtime {SYSTEM} --cap-drop NET_RAW busybox arping -c 1 -w 1 127.0.0.1"));
+    assert!(ping.failed().contains("Operation not permitted"), "{ping:#?}");
+    let mount = "mkdir -p /mnt && mount -t tmpfs t /mnt";
+    host.sh(&format!("docker run --rm --runtime {SYSTEM} --cap-drop NET_RAW busybox sh -c '{mount}'")).ok();
+    // A list of refusals is the user's, too.
+    let profile =
+        r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mount"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    std::fs::write(host.state().join("profile.json"), profile).unwrap();
+    host.sh(&format!(
+        "docker run --rm --runtime {SYSTEM} --security-opt seccomp=/state/profile.json busybox sh -c '{mount}'"
+    ))
+    .failed();
+    host.sh("rm /state/profile.json").ok();
+}
+
+fn another_user_has_what_docker_gives(host: &Host) {
+    let _config = system(host);
+    let sets = |runtime: &str| {
+        host.sh(&format!(
+            "docker run --rm --runtime {runtime} --user 1000 busybox grep -E 'Cap(Eff|Prm|Bnd|Amb)' /proc/self/status"
+        ))
+        .ok()
+        .to_owned()
+    };
+    assert_eq!(sets(SYSTEM), sets("runc"));
+    host.sh(&format!("docker run --rm --runtime {SYSTEM} --user 1000 busybox mount -t tmpfs t /tmp")).failed();
+}
+
+fn only_the_operators_file_decides(host: &Host) {
+    let _config = system(host);
+    let asking =
+        "--label eci.grants=system --annotation eci.grants=system -e ECI_GRANTS=system -e SYSBOX_SYSCONT_MODE=TRUE";
+    host.sh(&format!("$DOCKER --rm {asking} busybox mount -t tmpfs t /tmp")).failed();
+}
