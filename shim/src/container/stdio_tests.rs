@@ -115,3 +115,25 @@ async fn a_size_that_comes_before_the_terminal_is_not_lost() {
     drop(pty.slave);
     streams.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_terminal_that_hangs_up_loses_nothing_of_what_waits_for_a_slow_engine() {
+    let dir = tempfile::tempdir().unwrap();
+    let stdout = fifo(dir.path(), "out");
+    let streams = streams(Request { stdout: stdout.clone(), terminal: true, ..Request::default() });
+    let mut engine = pipe::OpenOptions::new().read_write(true).open_receiver(stdout).unwrap();
+    // More than the fifo takes, of which pipe(7) promises no size: the rest waits in the copy.
+    let length = rustix::pipe::fcntl_getpipe_size(&engine).unwrap() + 6000;
+    let pty = nix::pty::openpty(None, None).unwrap();
+    streams.attach(pty.master).await.unwrap();
+    let process = std::thread::spawn(move || File::from(pty.slave).write_all(&vec![b'x'; length]).unwrap());
+    tokio::task::spawn_blocking(move || process.join().unwrap()).await.unwrap();
+    // The terminal has hung up, and the copy has been told so.
+    assert!(!streams.drained(Duration::from_millis(200)).await, "there is more than fits");
+    let mut data = vec![0; length];
+    let read = tokio::io::AsyncReadExt::read_exact(&mut engine, &mut data);
+    tokio::time::timeout(Duration::from_secs(30), read).await.expect("all of it").unwrap();
+    assert!(data.iter().all(|byte| *byte == b'x'));
+    assert!(streams.drained(Duration::from_secs(10)).await);
+    streams.shutdown().await;
+}
