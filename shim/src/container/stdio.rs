@@ -249,7 +249,8 @@ impl Streams {
     }
 }
 
-/// A reader whose end of life counts: the copy that owns it is done. The end of a terminal is an end like any other.
+/// A reader whose end of life counts: the copy that owns it is done. That a terminal has hung up (EIO) is its end, and no
+/// error: at an error tokio's copy lets go of what it has read and not yet written.
 struct Counted<R> {
     reader: R,
     open: watch::Sender<usize>,
@@ -271,9 +272,8 @@ impl<R> Drop for Counted<R> {
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match Pin::new(&mut self.reader).poll_read(cx, buf) {
-            // A terminal that hangs up. A copy that met an error would drop what it has not written yet.
             Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::EIO) => Poll::Ready(Ok(())),
-            read => read,
+            answer => answer,
         }
     }
 }
