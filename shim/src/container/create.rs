@@ -13,6 +13,7 @@ use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
 use policy::spec;
 use userns::lease::ProcessId;
+use userns::views::Views;
 
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
@@ -26,7 +27,7 @@ use super::pod::Shared;
 use super::process::Process;
 use super::state::State;
 use super::stdio::{self, Streams};
-use super::{Container, exit, ids, lock};
+use super::{Container, exit, ids, lock, views};
 use crate::failpoint;
 use crate::stage::launch::{Created, OrderFds};
 use crate::stage::message::{BuildOrder, Groups, Program};
@@ -55,6 +56,7 @@ struct Prepared {
     cgroup: Cgroup,
     seccomp: Option<Program>,
     hierarchies: Vec<String>,
+    views: Option<Views>,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -70,7 +72,7 @@ pub(super) async fn create(
     let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies } = prepared;
+    let Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies, views } = prepared;
     let grounds = Grounds {
         names,
         cgroup,
@@ -81,6 +83,7 @@ pub(super) async fn create(
         network: joined.network,
         hooks: plan.hooks.clone(),
         stdio_owner: request.options.stdio_owner,
+        views: Mutex::new(views.map(Arc::new)),
         lease: Mutex::new(None),
     };
     let built = match draft.share_lease() {
@@ -173,7 +176,8 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
-    Ok(Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies })
+    let views = views::of(request, &plan)?;
+    Ok(Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies, views })
 }
 
 /// What the build stage is told beyond the grounds.
@@ -206,12 +210,14 @@ async fn build(
         id_map: grounds.id_map,
         joins: order.joined.joins,
         rootfs: request.rootfs.clone(),
+        hand_over_root: lock(&grounds.views).is_some(),
         seccomp: order.seccomp,
         no_new_keyring: grounds.no_new_keyring,
         groups,
     };
-    let created = shared.launcher.create(&order, fds).await?;
+    let mut created = shared.launcher.create(&order, fds).await?;
     failpoint::hit("create-built", &request.id);
+    grounds.hold_root(created.root.take());
     for note in &created.notes {
         log::warn!(container = request.id.as_str(); "{note}");
     }

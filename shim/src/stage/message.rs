@@ -29,6 +29,8 @@ pub(crate) struct BuildOrder {
     pub(crate) joins: Joins,
     /// The root filesystem's mounts; empty where the engine has mounted it already.
     pub(crate) rootfs: Vec<RootMount>,
+    /// Whether the shim is to have the tree's root mount, alone ([`Report::Root`]).
+    pub(crate) hand_over_root: bool,
     /// The spec's seccomp profile, compiled.
     pub(crate) seccomp: Option<Program>,
     /// `noNewKeyring` of the engine's options.
@@ -89,6 +91,8 @@ pub(crate) enum Report {
     Helper,
     /// The process's terminal: the master side is beside the message.
     Terminal,
+    /// The root mount of the tree, without what is mounted below: a clone of it is beside the message.
+    Root,
     /// The tree stands at `root.path`: hooks of the host's namespaces may run, the build stage waits for [`Proceed`]. It is
     /// not said where there are none.
     Built,

@@ -85,6 +85,11 @@ impl Overlay {
         }
     }
 
+    /// Its upper directory, and our own work directory beside the engine's.
+    pub(super) fn into_writable(self) -> Option<(PathBuf, PathBuf)> {
+        self.upper.filter(|_| !self.read_only)
+    }
+
     fn from_mountinfo(entry: &MountEntry, path: &Path) -> Result<Self> {
         let mut options = Options::parse(&entry.super_options);
         options.data.retain(|(key, _)| key.ends_with("dir") || key.ends_with("dir+") || KEPT.contains(&key.as_str()));
