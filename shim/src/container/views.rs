@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use policy::plan::Plan;
+use tokio::io::unix::AsyncFd;
 use userns::views::{Settled, Views};
 
 use super::create::Request;
@@ -65,32 +66,31 @@ impl Container {
         drop(views);
         let container = self.clone();
         tokio::spawn(async move {
-            let ended = container.init.wait();
-            tokio::pin!(ended);
-            loop {
-                tokio::select! {
-                    _ = &mut ended => return,
-                    readable = notifier.readable() => match readable {
-                        Ok(mut ready) => ready.clear_ready(),
-                        Err(_) => return,
-                    },
-                }
-                while container.settle().await != Settled::Quiet {
-                    let pause = tokio::time::sleep(PAUSE);
-                    tokio::pin!(pause);
-                    loop {
-                        tokio::select! {
-                            () = &mut pause => break,
-                            readable = notifier.readable() => match readable {
-                                Ok(mut ready) => ready.clear_ready(),
-                                Err(_) => return,
-                            },
-                        }
-                        container.admit().await;
-                    }
-                }
+            tokio::select! {
+                _ = container.init.wait() => {}
+                () = container.attend(&notifier) => {}
             }
+            // Nobody is to wait for an answer that does not come: the engine would never get to deleting the container.
+            container.settle().await;
+            lock(&container.grounds.views).take();
         });
+    }
+
+    /// Settles after each use, and lets who begins one go on. Returns when there is nothing to listen to any more.
+    async fn attend(&self, notifier: &AsyncFd<OwnedFd>) {
+        while let Ok(mut ready) = notifier.readable().await {
+            ready.clear_ready();
+            while self.settle().await != Settled::Quiet {
+                let _elapsed = tokio::time::timeout(PAUSE, self.admit_all(notifier)).await;
+            }
+        }
+    }
+
+    async fn admit_all(&self, notifier: &AsyncFd<OwnedFd>) {
+        while let Ok(mut ready) = notifier.readable().await {
+            ready.clear_ready();
+            self.with_views(Views::admit).await;
+        }
     }
 
     /// Brings the views together if the engine has used its mount. What cannot be done is logged.
@@ -106,10 +106,6 @@ impl Container {
 
     async fn settle(&self) -> Settled {
         self.with_views(Views::settle).await.unwrap_or(Settled::Quiet)
-    }
-
-    async fn admit(&self) {
-        self.with_views(Views::admit).await;
     }
 
     async fn with_views<T: Send + 'static>(&self, act: fn(&Views) -> userns::Result<T>) -> Option<T> {

@@ -33,6 +33,8 @@ macro_rules! on_each_docker {
     };
 }
 
+mod coherence;
+mod ownership;
 mod run;
 
 static TRIXIE_OVERLAY2: Docker = Docker::new("docker-trixie", "overlay2");
