@@ -148,7 +148,7 @@ fn tmpfs_and_nested_mounts_are_owned_as_asked(host: &Host) {
     let said = as_under_runc(
         host,
         r#"mkdir -p "$own/n/deep"; chown 5:6 "$own/n" "$own/n/deep"
-        run -d --name $c --tmpfs /t:uid=7,gid=8,mode=710 --mount type=tmpfs,dst=/m,tmpfs-mode=1750 -v $v:/a -v "$own/n:/a/b" --tmpfs /a/b/deep \
+        run -d --name $c --tmpfs /t:uid=7,gid=8,mode=710 --mount type=tmpfs,dst=/m,tmpfs-mode=1750 -v $v:/a -v "$own/n:/a/b" --tmpfs /a/b/deep:mode=755 \
             busybox sh -c 'echo > /a/f; chown 1:2 /a/f; echo > /a/b/g; chown 3:4 /a/b/g; echo > /a/b/deep/h; exec sleep 1d' > /dev/null
         until docker exec $c test -s /a/b/deep/h; do sleep 0.05; done
         look() { docker exec $c sh -c 'stat -c "%n %u:%g %a" /t /m /dev/shm; find /a -exec stat -c "%n %u:%g %a" "{}" +' | sort; }
@@ -163,7 +163,8 @@ fn files_that_docker_makes_are_roots(host: &Host) {
         host,
         r#"run -d --name $c -h host.name busybox sleep 1d > /dev/null
         docker exec $c stat -c '%n %u:%g %a' /etc/hosts /etc/hostname /etc/resolv.conf /.dockerenv
-        docker exec -u 1000:100 $c sh -c 'cat /etc/hostname; grep -c . /etc/hosts > /dev/null && cat /etc/resolv.conf > /dev/null && echo readable; : > /etc/hosts' 2>&1 || :
+        docker exec -u 1000:100 $c sh -c 'cat /etc/hostname; grep -c . /etc/hosts > /dev/null && cat /etc/resolv.conf > /dev/null && echo readable'
+        docker exec -u 1000:100 $c sh -c ': > /etc/hosts' 2>&1 || :
         docker exec $c sh -c 'echo 10.9.9.9 here >> /etc/hosts'
         stat -c '%u:%g %a' "$(docker inspect -f '{{.HostsPath}}' $c)" "$(docker inspect -f '{{.ResolvConfPath}}' $c)"
         docker exec $c grep here /etc/hosts"#,

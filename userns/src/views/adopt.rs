@@ -24,7 +24,7 @@ use crate::mount::Context;
 use crate::{Error, Result};
 
 /// A directory to read, without a trace.
-pub(super) const READ: OFlags =
+const READ: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::NOATIME);
 /// A directory to look at. Unlike an open it tells no inotify watch of the container.
 const LOOK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -140,13 +140,7 @@ impl Walk<'_> {
 
     /// Has the container's overlay make an upper directory for `shown`, and moves into it what is in `old`. Returns it; none
     /// when the directory is not what it was when it was looked at.
-    fn adopt(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &CStr,
-        old: &OwnedFd,
-        shown: &OwnedFd,
-    ) -> Result<Option<OwnedFd>> {
+    fn adopt(&self, parent: BorrowedFd<'_>, name: &CStr, old: &OwnedFd, shown: &OwnedFd) -> Result<Option<OwnedFd>> {
         let fail = |errno| self.failed("take over directory", errno);
         let Some(work) = self.upper.work()? else { return Ok(None) };
         let _ = rustix::fs::unlinkat(&work, ASIDE_FROM, AtFlags::empty());
@@ -201,7 +195,8 @@ fn open(parent: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Option<OwnedFd> {
 }
 
 fn names(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileType)>> {
-    let entries = Dir::read_from(directory)?.map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())));
+    let entries =
+        Dir::read_from(directory)?.map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())));
     entries.filter(|entry| !matches!(entry, Ok((name, _)) if matches!(name.to_bytes(), b"." | b".."))).collect()
 }
 
@@ -237,12 +232,7 @@ fn copy_up(shown: &OwnedFd) -> rustix::io::Result<()> {
     rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", shown.as_raw_fd()), mode, AtFlags::empty())
 }
 
-fn rename(
-    from: BorrowedFd<'_>,
-    name: &CStr,
-    to: BorrowedFd<'_>,
-    new_name: &OsStr,
-) -> rustix::io::Result<()> {
+fn rename(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, new_name: &OsStr) -> rustix::io::Result<()> {
     rustix::fs::renameat_with(from, name, to, new_name, RenameFlags::NOREPLACE)
 }
 
@@ -267,7 +257,11 @@ fn move_children(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result
 fn copy_attributes(old: &OwnedFd, new: &OwnedFd) -> rustix::io::Result<()> {
     let (was, is) = (rustix::fs::fstat(old)?, rustix::fs::fstat(new)?);
     if (was.st_uid, was.st_gid) != (is.st_uid, is.st_gid) {
-        rustix::fs::fchown(new, Some(rustix::fs::Uid::from_raw(was.st_uid)), Some(rustix::fs::Gid::from_raw(was.st_gid)))?;
+        rustix::fs::fchown(
+            new,
+            Some(rustix::fs::Uid::from_raw(was.st_uid)),
+            Some(rustix::fs::Gid::from_raw(was.st_gid)),
+        )?;
     }
     if was.st_mode != is.st_mode {
         rustix::fs::fchmod(new, Mode::from_raw_mode(was.st_mode & 0o7777))?;

@@ -27,9 +27,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::adopt::Upper;
 use self::watch::Watch;
+use crate::Result;
 use crate::mount::Context;
 use crate::rootfs::EngineOverlay;
-use crate::{Error, Result};
 
 /// How often the two are brought together after a use: an event of a close comes a moment before the kernel lets go of the file.
 const ROUNDS: u8 = 2;
@@ -84,10 +84,7 @@ impl Views {
         let Some(EngineOverlay { root, upper, work }) = EngineOverlay::at(path)? else { return Ok(None) };
         let upper = Upper::open(&upper, work)?;
         let engine = Context::pick(root.as_fd(), &path.display().to_string())?;
-        // A directory that can be read: what fanotify_mark(2) takes for a descriptor without a path.
-        let readable = rustix::fs::openat(&root, ".", adopt::READ, rustix::fs::Mode::empty())
-            .map_err(|errno| Error::failed("open directory", path.display(), errno))?;
-        let (watch, note) = match Watch::of(readable.as_fd()) {
+        let (watch, note) = match Watch::of(root.as_fd()) {
             Ok(watch) => (Some(watch), None),
             Err(error) => (None, Some(error.to_string())),
         };

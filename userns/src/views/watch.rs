@@ -37,7 +37,7 @@ pub(super) struct Seen {
 }
 
 impl Watch {
-    /// Looks out from now on for uses of the filesystem that `directory` is on.
+    /// Looks out from now on for uses of the filesystem whose root `directory` is. It is not opened for that: `.` names it.
     pub(super) fn of(directory: BorrowedFd<'_>) -> Result<Self> {
         let init = InitFlags::FAN_CLASS_CONTENT
             | InitFlags::FAN_CLOEXEC
@@ -50,10 +50,10 @@ impl Watch {
         let group = Fanotify::init(init, files).map_err(|errno| fail("make a look-out (fanotify) for", errno))?;
         let mask = MaskFlags::FAN_OPEN | MaskFlags::FAN_CLOSE | MaskFlags::FAN_ONDIR;
         let mark = MarkFlags::FAN_MARK_ADD | MarkFlags::FAN_MARK_FILESYSTEM;
-        group.mark(mark, mask, directory, None::<&str>).map_err(|errno| fail("look out (fanotify) for", errno))?;
+        group.mark(mark, mask, directory, Some(".")).map_err(|errno| fail("look out (fanotify) for", errno))?;
         let mask = MaskFlags::FAN_OPEN_PERM | MaskFlags::FAN_ONDIR;
         // A kernel without it (CONFIG_FANOTIFY_ACCESS_PERMISSIONS) leaves a moment in which the view is not yet cold.
-        let _ = group.mark(MarkFlags::FAN_MARK_ADD, mask, directory, None::<&str>);
+        let _ = group.mark(MarkFlags::FAN_MARK_ADD, mask, directory, Some("."));
         Ok(Self { group })
     }
 
