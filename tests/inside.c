@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/keyctl.h>
 #include <linux/mount.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -47,6 +49,19 @@ static int open_tree(const char *path, unsigned flags) {
 
 static int move_mount(int fd, const char *target) {
     return syscall(SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+// mkdir-as ID PATH: makes a directory with a filesystem user and group id, and with the capability to reach it, which
+// setfsuid(2) drops.
+static void mkdir_as(char **args) {
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2];
+    setfsgid(atoi(args[0]));
+    setfsuid(atoi(args[0]));
+    need(syscall(SYS_capget, &head, sets));
+    sets[0].effective |= 1 << CAP_DAC_OVERRIDE;
+    need(syscall(SYS_capset, &head, sets));
+    need(mkdir(args[1], 0755));
 }
 
 // setattr-rw PATH: mount_setattr(2) clears the read-only attribute of a mount.
@@ -187,6 +202,17 @@ static void put(const char *path, const char *text) {
 
 #include "attacks.h"
 
+// swap ONE OTHER COUNT: exchanges two files for ever, and writes how often into a third, some thousand times a second.
+static void swap(char **args) {
+    int count = need(open(args[2], O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    for (unsigned long swaps = 1;; swaps++) {
+        need(syscall(SYS_renameat2, AT_FDCWD, args[0], AT_FDCWD, args[1], RENAME_EXCHANGE));
+        if (swaps % 64) continue;
+        char text[24];
+        need(pwrite(count, text, sprintf(text, "%lu", swaps), 0));
+    }
+}
+
 static void run(char **args);
 
 // nested VERB...: a verb as root of a user and a mount namespace below the container's.
@@ -203,6 +229,7 @@ static const struct {
     int arguments;
     void (*act)(char **args);
 } verbs[] = {
+    {"mkdir-as", 2, mkdir_as},
     {"setattr-rw", 1, setattr_rw},
     {"setattr-rw-all", 1, setattr_rw_all},
     {"setattr-ro", 1, setattr_ro},
@@ -219,6 +246,7 @@ static const struct {
     {"icmp", 0, icmp},
     {"euid", 0, euid},
     {"setcap", 1, setcap},
+    {"swap", 3, swap},
     {"nested", 1, nested},
     {"syscall", 1, call},
     {"syscall32", 1, call32},

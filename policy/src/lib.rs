@@ -12,8 +12,8 @@
 //! 1. [`spec::load`] reads `config.json`. The table of [`fields`] has a row for every property of runtime-spec 1.3, and
 //!    each is carried, refused by its name or harmless; what the specification does not know is reported for the log.
 //! 2. [`spec::plan`] makes the [`plan::Plan`], with every value held against its range and every path normalised.
-//! 3. The caller probes the namespaces whose paths the plan names; [`namespaces::decide`] says which of them are joined
-//!    and whose user namespace the container lives in.
+//! 3. The caller probes the namespaces whose paths the plan names; [`namespaces::decide`] says which of them are joined,
+//!    whose user namespace the container lives in, and whether those that the spec leaves out are the host's.
 //! 4. Once the id map is known, [`spec::check_ids`] holds the ids of the plan against it.
 //!
 //! The process of an exec request goes through [`spec::load_process`] and [`spec::plan_process`].
@@ -23,7 +23,8 @@
 //! * [`config::Config`]: what the operator decides; [`subid::Pool`]: which id ranges are ours to give.
 //! * [`idmap::IdMap`]: which host ids the container's ids are.
 //! * [`namespaces::Joins`]: which namespaces are joined, and whose user namespace it is.
-//! * [`Refusal`]: why a request is not served, as one line that names the field, the value and the reason.
+//! * [`Refusal`]: why a request is not served, as one line that names the field, the value and the reason; with a
+//!   [`Denial`] where it is isolation that forbids it.
 //!
 //! Invariant: nothing that is not understood gets through. A field of the runtime spec is either carried into the plan
 //! or refused by its name; input from an image, a label or an annotation may only tighten what the operator allows.
@@ -39,4 +40,4 @@ pub mod refusal;
 pub mod spec;
 pub mod subid;
 
-pub use refusal::Refusal;
+pub use refusal::{Denial, Refusal, Rule};

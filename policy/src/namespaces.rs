@@ -4,17 +4,26 @@
 //! would have no power over it, or another container's root would have power over this one. The one exception is the
 //! network namespace that CNI has made for a pod, which the host owns.
 //!
+//! runtime-spec: a namespace that the spec leaves out is the runtime's own, that is to say the host's. That is how engines
+//! ask for it (`--pid=host`, `--net-host`), so it is refused for the kinds for which users ask so ([`SHARED_BY_SILENCE`]),
+//! unless the operator's config says otherwise. The other kinds are private whatever the engine says or leaves out.
+//!
 //! * [`Fact`]: what the caller has found out about a path, on the descriptor that is then joined.
 //! * [`decide`]: the [`Joins`], or a refusal.
 //!
 //! Invariant: no namespace of the host itself is ever joined.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::Refusal;
+use crate::config::Missing;
 use crate::plan::{NamespaceKind, NamespaceWish};
+use crate::{Refusal, Rule};
+
+/// The kinds that are the host's where a spec leaves them out.
+pub const SHARED_BY_SILENCE: [NamespaceKind; 4] =
+    [NamespaceKind::Pid, NamespaceKind::Ipc, NamespaceKind::Uts, NamespaceKind::Network];
 
 /// Who owns a namespace: the user namespace that NS_GET_USERNS of ioctl_ns(2) gives. For a user namespace, the user
 /// namespace itself.
@@ -78,11 +87,13 @@ impl Joins {
     }
 }
 
-/// Decides what is joined. `facts` has one entry for each wish with a path.
+/// Decides what is joined. `facts` has one entry for each wish with a path; `missing` is what the operator says of
+/// wishes that the spec does not name.
 ///
 /// # Errors
-/// When a path is a namespace of the host, has no fact, or is owned by another user namespace than the container's.
-pub fn decide(wishes: &[NamespaceWish], facts: &[Fact]) -> Result<Joins, Refusal> {
+/// When a namespace of the host is asked for, or when a path has no fact or is owned by another user namespace than the
+/// container's.
+pub fn decide(wishes: &[NamespaceWish], facts: &[Fact], missing: Missing) -> Result<Joins, Refusal> {
     let mut known = Vec::new();
     for wish in wishes {
         let Some(path) = &wish.path else { continue };
@@ -91,7 +102,7 @@ pub fn decide(wishes: &[NamespaceWish], facts: &[Fact]) -> Result<Joins, Refusal
             None => return Err(refusal(wish.kind, path, "has not been looked at")),
         }
     }
-    refuse_the_hosts(&known)?;
+    refuse_the_hosts(wishes, &known, missing)?;
     let mut joins = Joins { user: UserNamespace::New, joined: Vec::new(), network_is_host_owned: false };
     if let Some(user) = known.iter().find(|fact| fact.kind == NamespaceKind::User) {
         let Owner::Lease(key) = &user.owner else {
@@ -120,11 +131,12 @@ fn join(joins: &mut Joins, fact: &Fact) -> Result<(), Refusal> {
         }
         (Owner::Host, _) if pod_network => joins.network_is_host_owned = true,
         (Owner::Host, _) => {
-            let reason = "is owned by the host's user namespace, not by the container's";
+            let reason = "is owned by the host's user namespace: it is the host's, or that of a container of another \
+                          runtime, such as runc; run both containers with this runtime";
             return Err(refusal(fact.kind, &fact.path, reason));
         }
         (Owner::Other, _) => {
-            let reason = "is owned by a user namespace that is not the container's";
+            let reason = "is owned by a user namespace that is not that of a running eci container";
             return Err(refusal(fact.kind, &fact.path, reason));
         }
     }
@@ -132,119 +144,39 @@ fn join(joins: &mut Joins, fact: &Fact) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Sysbox's two texts (with another name in them), which Docker's documentation quotes and people search for.
-fn refuse_the_hosts(known: &[&Fact]) -> Result<(), Refusal> {
-    const BECAUSE: &str = "(because they use the linux user-namespace for isolation)";
-    let mut kinds: Vec<_> = known.iter().filter(|fact| fact.is_host).map(|fact| fact.kind.to_string()).collect();
-    kinds.sort_unstable();
-    let reason = match kinds.as_slice() {
+/// Sysbox's two texts (with another name in them), which Docker's documentation quotes and people search for: for the
+/// network alone, and for any others.
+fn refuse_the_hosts(wishes: &[NamespaceWish], known: &[&Fact], missing: Missing) -> Result<(), Refusal> {
+    let left_out =
+        |wish: &&NamespaceWish| missing == Missing::Refuse && !wish.named && SHARED_BY_SILENCE.contains(&wish.kind);
+    // The kind, and as what it was asked for.
+    let paths = known.iter().filter(|fact| fact.is_host);
+    let mut asked: Vec<_> = paths.map(|fact| (fact.kind.to_string(), object(fact.kind, &fact.path))).collect();
+    asked.extend(wishes.iter().filter(left_out).map(|wish| (wish.kind.to_string(), wish.kind.to_string())));
+    asked.sort_unstable();
+    let (kinds, objects): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
+    let what = match kinds.as_slice() {
         [] => return Ok(()),
-        [network] if network == "network" => {
-            format!("eci containers can't share a network namespace with the host {BECAUSE}")
-        }
-        kinds => format!("eci containers can't share namespaces [{}] with the host {BECAUSE}", kinds.join(" ")),
+        [network] if network == "network" => "a network namespace".to_owned(),
+        kinds => format!("namespaces [{}]", kinds.join(" ")),
     };
-    Err(Refusal::new("linux.namespaces", reason))
+    let line = format!(
+        "invalid or unsupported container spec: eci containers can't share {what} with the host (because they use the \
+         linux user-namespace for isolation)"
+    );
+    Err(Refusal::new("", line).by(Rule::Namespaces, objects.join(" ")))
 }
 
-fn refusal(kind: NamespaceKind, path: &std::path::Path, reason: &str) -> Refusal {
+fn refusal(kind: NamespaceKind, path: &Path, reason: &str) -> Refusal {
     Refusal::new("linux.namespaces", format!("the {kind} namespace {path:?} {reason}"))
+        .by(Rule::Namespaces, object(kind, path))
+}
+
+/// As `ctr --with-ns` writes it.
+fn object(kind: NamespaceKind, path: &Path) -> String {
+    format!("{kind}:{}", path.display())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn wish(kind: NamespaceKind) -> NamespaceWish {
-        NamespaceWish { kind, path: Some(format!("/proc/7/ns/{kind}").into()), named: true }
-    }
-
-    fn fact(kind: NamespaceKind, owner: Owner) -> Fact {
-        let path = format!("/proc/7/ns/{kind}").into();
-        Fact { kind, path, is_host: false, owner, under_netns_dir: false, is_pod_network: false }
-    }
-
-    fn lease(key: &str) -> Owner {
-        Owner::Lease(key.to_owned())
-    }
-
-    fn decided(facts: &[Fact]) -> Result<Joins, String> {
-        let mut wishes: Vec<_> = facts.iter().map(|fact| wish(fact.kind)).collect();
-        wishes.push(NamespaceWish { kind: NamespaceKind::Cgroup, path: None, named: false });
-        decide(&wishes, facts).map_err(|refusal| refusal.to_string())
-    }
-
-    #[test]
-    fn without_paths_everything_is_new() {
-        let joins = decided(&[]).expect("new");
-        assert_eq!(joins, Joins { user: UserNamespace::New, joined: vec![], network_is_host_owned: false });
-        assert!(!joins.is_joined(NamespaceKind::User) && !joins.is_joined(NamespaceKind::Cgroup));
-    }
-
-    #[test]
-    fn the_hosts_own_are_refused_with_the_known_texts() {
-        let host = |kind| Fact { is_host: true, under_netns_dir: true, ..fact(kind, Owner::Host) };
-        let because = "with the host (because they use the linux user-namespace for isolation)";
-        for (kinds, text) in [
-            (vec![NamespaceKind::Pid], "namespaces [pid]"),
-            (vec![NamespaceKind::Uts, NamespaceKind::Ipc], "namespaces [ipc uts]"),
-            (vec![NamespaceKind::User], "namespaces [user]"),
-            (vec![NamespaceKind::Network], "a network namespace"),
-            (vec![NamespaceKind::Network, NamespaceKind::Pid], "namespaces [network pid]"),
-        ] {
-            let facts: Vec<_> = kinds.into_iter().map(host).collect();
-            let expected = format!("linux.namespaces: eci containers can't share {text} {because}");
-            assert_eq!(decided(&facts), Err(expected));
-        }
-    }
-
-    #[test]
-    fn the_user_namespace_follows_from_what_is_joined() {
-        let pod = [fact(NamespaceKind::Ipc, lease("pod")), fact(NamespaceKind::Network, lease("pod"))];
-        let joins = decided(&pod).expect("a pod");
-        assert_eq!(joins.user, UserNamespace::Lease("pod".into()));
-        assert_eq!(joins.joined, [NamespaceKind::Ipc, NamespaceKind::Network]);
-        assert!(!joins.network_is_host_owned && joins.is_joined(NamespaceKind::User));
-        let explicit = [fact(NamespaceKind::User, lease("pod")), fact(NamespaceKind::Uts, lease("pod"))];
-        assert_eq!(decided(&explicit).expect("a pod").joined, [NamespaceKind::Uts]);
-    }
-
-    #[test]
-    fn owners_must_be_one_and_the_same() {
-        let two = [fact(NamespaceKind::Ipc, lease("a")), fact(NamespaceKind::Uts, lease("b"))];
-        let message = "linux.namespaces: the uts namespace \"/proc/7/ns/uts\" belongs to another eci container than the \
-                       user namespace that the other paths lead to";
-        assert_eq!(decided(&two), Err(message.into()));
-        // The explicit path holds wherever it stands in the list.
-        let late = [fact(NamespaceKind::Ipc, lease("a")), fact(NamespaceKind::User, lease("b"))];
-        assert!(decided(&late).expect_err("refused").contains("the ipc namespace"));
-        for owner in [Owner::Host, Owner::Other] {
-            let foreign = decided(&[fact(NamespaceKind::Ipc, owner.clone())]).expect_err("refused");
-            assert!(foreign.starts_with("linux.namespaces: the ipc namespace \"/proc/7/ns/ipc\" is owned by"));
-            assert!(decided(&[fact(NamespaceKind::Network, owner.clone())]).is_err());
-            assert!(decided(&[fact(NamespaceKind::User, owner)]).is_err());
-        }
-    }
-
-    #[test]
-    fn a_network_namespace_of_cni_may_be_the_hosts_to_own() {
-        let network = fact(NamespaceKind::Network, Owner::Host);
-        for cni in [Fact { under_netns_dir: true, ..network.clone() }, Fact { is_pod_network: true, ..network.clone() }]
-        {
-            let alone = decided(std::slice::from_ref(&cni)).expect("CNI's");
-            assert!(alone.network_is_host_owned && alone.user == UserNamespace::New);
-            let pod = decided(&[fact(NamespaceKind::Ipc, lease("pod")), cni.clone()]).expect("a pod's");
-            assert!(pod.network_is_host_owned && pod.user == UserNamespace::Lease("pod".into()));
-            // The exception is for what the host owns, and for networks alone.
-            assert!(decided(&[Fact { owner: Owner::Other, ..cni.clone() }]).is_err());
-            let ipc = Fact { kind: NamespaceKind::Ipc, path: "/proc/7/ns/ipc".into(), ..cni };
-            assert!(decided(&[ipc]).is_err());
-        }
-    }
-
-    #[test]
-    fn a_path_without_its_fact_is_refused() {
-        let other = Fact { path: "/proc/8/ns/ipc".into(), ..fact(NamespaceKind::Ipc, lease("a")) };
-        assert!(decide(&[wish(NamespaceKind::Ipc)], &[other]).is_err());
-    }
-}
+#[path = "namespaces_tests.rs"]
+mod tests;

@@ -14,15 +14,15 @@ pub const IMAGE: &str = "docker.io/library/busybox:latest";
 /// Prints [`Host::traces`]: mounts (without their ids, which are given anew), cgroups, leases, sockets, bundles, network
 /// namespaces and processes, and what dockerd keeps of containers, volumes and networks. Not fifos: they are `ctr`'s, which
 /// forgets those of an exec that it has detached from. Nor dockerd's files for network namespaces, which it removes once a minute:
-/// those that are mounts are namespaces.
+/// those that are mounts are namespaces. Nor BuildKit's group for containers of its own.
 const TRACES: &str = "containerd-shim-eci-v2 ranges > /dev/null
     sed 's/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
-    find /sys/fs/cgroup -type d
+    find /sys/fs/cgroup -type d ! -path '*/docker/buildkit*'
     find /run/eci -mindepth 1 ! -path /run/eci/ranges ! -path /run/eci/ranges/lock ! -path /run/eci/s 2> /dev/null
     find /run/containerd/s /run/netns -mindepth 1 2> /dev/null
     find /run/containerd /var/lib/containerd -path '*/io.containerd.runtime.v2.task/*/*' -prune 2> /dev/null
     find /var/lib/docker/containers /var/lib/docker/volumes /sys/class/net -mindepth 1 -maxdepth 1 2> /dev/null
-    ps -eo args= | sed 's/^/process /'";
+    processes=$(ps -eo args=); printf '%s\\n' \"$processes\" | sed 's/^/process /'";
 
 /// A test host that runs. It ends with its value.
 pub struct Host {
@@ -38,6 +38,8 @@ pub struct Setup {
     pub cni: Option<PathBuf>,
     /// dockerd's daemon.json.
     pub docker: Option<PathBuf>,
+    /// The directory with the shim that its daemons find; the one under test where this says nothing.
+    pub shim: Option<PathBuf>,
     /// Where dockerd keeps images: its own graph driver `overlay2`, or `containerd`.
     pub store: Option<&'static str>,
 }
@@ -61,7 +63,7 @@ impl Host {
         }
         let host = Self { name: place::unique(suite) };
         let mut command = Command::new(place::sources().join("hosts/up"));
-        command.args([&host.name, suite]).env("ECI_SHIM_DIR", place::shim_dir());
+        command.args([&host.name, suite]).env("ECI_SHIM_DIR", setup.shim.clone().unwrap_or_else(place::shim_dir));
         for (name, value) in
             [("CONTAINERD_CONFIG", &setup.containerd), ("CNI_CONFIG", &setup.cni), ("DOCKERD_CONFIG", &setup.docker)]
         {

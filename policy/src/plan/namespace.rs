@@ -49,6 +49,6 @@ pub struct NamespaceWish {
     pub kind: NamespaceKind,
     /// The path to join, as the spec gives it; none for a new one (also where the spec leaves the kind out).
     pub path: Option<PathBuf>,
-    /// Whether the spec names the kind at all.
+    /// Whether the spec names the kind at all; see [`crate::namespaces`] for what it means that it does not.
     pub named: bool,
 }

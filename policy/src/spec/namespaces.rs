@@ -20,7 +20,8 @@ const KINDS: [NamespaceKind; 8] = [
     NamespaceKind::Time,
 ];
 
-/// One wish for each kind. A kind that the spec leaves out is new: nothing is shared with the host by silence.
+/// One wish for each kind, also for those that the spec leaves out: what that means is decided later
+/// ([`crate::namespaces`]).
 pub(super) fn wishes(namespaces: &[LinuxNamespace]) -> Result<Vec<NamespaceWish>, Refusal> {
     let mut wishes: Vec<_> = KINDS.map(|kind| NamespaceWish { kind, path: None, named: false }).into();
     for (index, namespace) in namespaces.iter().enumerate() {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::config::Missing;
 use crate::namespaces::{Fact, Owner, UserNamespace, decide};
 use crate::plan::{CgroupPath, ContainerPath, NamespaceWish, Propagation};
 
@@ -192,7 +193,7 @@ proptest! {
         facts.dedup_by_key(|fact| fact.kind);
         let wish = |fact: &Fact| NamespaceWish { kind: fact.kind, path: Some(fact.path.clone()), named: true };
         let wishes: Vec<_> = facts.iter().map(wish).collect();
-        let Ok(joins) = decide(&wishes, &facts) else { return Ok(()) };
+        let Ok(joins) = decide(&wishes, &facts, Missing::Private) else { return Ok(()) };
         prop_assert!(facts.iter().all(|fact| !fact.is_host));
         for fact in &facts {
             match &fact.owner {

@@ -9,19 +9,22 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use oci_spec::runtime::Spec;
+use policy::config::Config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
 use policy::spec;
 use userns::lease::ProcessId;
 use userns::views::Views;
 
+use super::audit::Subject;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
 use super::logging::Names;
-use super::namespaces::{self, Identity, Joined};
+use super::namespaces::{self, Identity, Joined, Judge};
 use super::options::Options;
 use super::pod::Shared;
 use super::process::Process;
@@ -49,6 +52,7 @@ pub(crate) struct Request {
 
 /// What the blocking first half finds out.
 struct Prepared {
+    subject: Subject,
     draft: Draft,
     plan: Plan,
     joined: Joined,
@@ -72,7 +76,7 @@ pub(super) async fn create(
     let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies, views } = prepared;
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies, views } = prepared;
     let grounds = Grounds {
         names,
         cgroup,
@@ -103,6 +107,7 @@ pub(super) async fn create(
     let (waiting, unwatched) = match finished {
         Ok(finished) => finished,
         Err(error) => {
+            subject.refused(&error);
             init.streams.abort().await;
             return Err(error);
         }
@@ -135,10 +140,10 @@ pub(super) async fn create(
     Ok((Arc::new(container), created))
 }
 
-/// The half that only looks at files and writes some: spec, namespaces, lease, cgroups.
+/// The half that only looks at files and writes some: config and spec, then what [`ready`] does.
 fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<Prepared, Error> {
     if !request.options.shim_cgroup.is_empty() {
-        cgroup::own::enter(&request.options.shim_cgroup).map_err(of_cgroup)?;
+        cgroup::own::enter(&request.options.shim_cgroup).map_err(of_option)?;
     }
     let config = config::load(&request.options)?;
     let path = request.bundle.join("config.json");
@@ -147,17 +152,32 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     for note in loaded.notes() {
         log::warn!(container = request.id.as_str(); "{note}");
     }
+    let subject = Subject::new(&request.id, &loaded.value);
+    let prepared = ready(request, namespace, networks, &config, (&loaded.value, subject.clone()));
+    prepared.inspect_err(|error| subject.refused(error))
+}
+
+/// Plan, namespaces, lease, cgroups.
+fn ready(
+    request: &Request,
+    namespace: &str,
+    networks: &[Identity],
+    config: &Config,
+    (spec, subject): (&Spec, Subject),
+) -> Result<Prepared, Error> {
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
-    let mut plan = spec::plan(&loaded.value, &asked)?;
+    let mut plan = spec::plan(spec, &asked)?;
     if request.options.systemd_cgroup {
         plan.cgroup.path = Some(cgroup::choose(plan.cgroup.path.take(), namespace, &request.id)?);
     }
     failpoint::hit("create-planned", &request.id);
     let seccomp = plan.process.seccomp.as_ref().map(|profile| compile_now(profile, &request.id)).transpose()?;
     let leases = ids::leases()?;
-    let joined = namespaces::join(&plan.namespaces, &leases, networks)?;
+    let judge =
+        Judge { leases: &leases, networks, missing: config.namespaces.missing, brings_map: plan.id_map.is_some() };
+    let joined = namespaces::join(&plan.namespaces, &judge)?;
     let mut draft = Draft::new(&request.id, &request.bundle);
-    let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, &config)?);
+    let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, config)?);
     let id_map = lease.id_map();
     for note in lease.notes() {
         log::warn!(container = request.id.as_str(); "{note}");
@@ -177,7 +197,15 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
     let views = views::of(request, &plan)?;
-    Ok(Prepared { draft, plan, joined, id_map, cgroup, seccomp, hierarchies, views })
+    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies, views })
+}
+
+/// As an error of the options, which are no part of the spec.
+fn of_option(error: cgroup::Error) -> Error {
+    match of_cgroup(error) {
+        Error::Refused(refusal) => Error::InvalidArgument(refusal.to_string()),
+        error => error,
+    }
 }
 
 /// What the build stage is told beyond the grounds.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use policy::config::Config;
 use policy::plan::Plan;
-use userns::lease::{self, LayerId, Lease, Leases};
+use userns::lease::{self, LayerId, Lease, LeaseError, Leases};
 
 use super::create::Request;
 use super::error::Error;
@@ -42,14 +42,15 @@ pub(super) fn take(
     };
     let lease = match (joined.user(), plan.id_map) {
         (Some(user), None) => leases.join(&wish, user),
-        (Some(user), Some(map)) => {
-            let lease = leases.join(&wish, user).map_err(of_lease)?;
-            if lease.id_map() == map {
-                return Ok(lease);
+        (Some(user), Some(map)) => match leases.join(&wish, user) {
+            Ok(lease) if lease.id_map() != map => {
+                let reason = "are not those of the user namespace that is joined";
+                return Err(policy::Refusal::new("linux.uidMappings", reason).into());
             }
-            let reason = "are not those of the user namespace that is joined";
-            return Err(policy::Refusal::new("linux.uidMappings", reason).into());
-        }
+            // The engine has made it for the pod, whose first container this is.
+            Err(LeaseError::NoSuchUserns { .. }) => leases.acquire_map(&wish, map),
+            joined => joined,
+        },
         (None, Some(map)) => leases.acquire_map(&wish, map),
         (None, None) => {
             let pool = lease::read_pool(&config.ranges, Path::new("/etc")).map_err(of_lease)?;
@@ -60,6 +61,6 @@ pub(super) fn take(
 }
 
 /// As an error of the container.
-pub(super) fn of_lease(error: lease::LeaseError) -> Error {
+pub(super) fn of_lease(error: LeaseError) -> Error {
     Error::Failed(error.to_string())
 }

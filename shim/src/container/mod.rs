@@ -3,6 +3,7 @@
 //! * [`pod::Pod`]: the containers of one shim.
 //! * [`Container`]: one container, with its [`process::Process`]es.
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
+//! * [`audit`]: what is logged of what it is denied.
 //! * [`exec`]: further processes.
 //! * [`views`]: what keeps its root filesystem and the engine's view of it in agreement.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
@@ -13,6 +14,7 @@
 //! Invariants: nothing here knows of containerd's wire (a test reads the sources: no ttrpc, no protos); every change of a
 //! process's phase is told as an event first; no lock is held while a stage or the kernel works.
 
+mod audit;
 pub(crate) mod cgroup;
 pub(crate) mod config;
 pub(crate) mod create;

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use policy::Refusal;
+use policy::config::Missing;
 use policy::namespaces::{Fact, Joins, Owner, UserNamespace, decide};
 use policy::plan::{NamespaceKind, NamespaceWish};
 use rustix::fs::{CWD, Mode, OFlags, fstat, fstatfs, openat};
@@ -52,21 +53,38 @@ struct Look {
     identity: Identity,
     /// Whose user namespace owns it, if that is a container's.
     user: Option<OwnedFd>,
+    /// Whether it is the user namespace that the engine has made for the pod.
+    is_given: bool,
 }
 
-/// Opens and judges the paths of `wishes`. `networks` are the networks of this pod's containers that the host owns.
+/// By what a namespace is judged.
+pub(super) struct Judge<'a> {
+    /// The leases of this host.
+    pub(super) leases: &'a Leases,
+    /// The networks of this pod's containers that the host owns.
+    pub(super) networks: &'a [Identity],
+    /// What the operator says of namespaces that the spec leaves out.
+    pub(super) missing: Missing,
+    /// Whether the spec brings an id map. A user namespace that comes with its map is one that the engine has made for
+    /// the pod, unless it is a container's; the build stage holds the two maps against each other.
+    pub(super) brings_map: bool,
+}
+
+/// Opens and judges the paths of `wishes`, of which the user namespace is the first.
 ///
 /// # Errors
 /// A refusal that names the kind and the path.
-pub(super) fn join(wishes: &[NamespaceWish], leases: &Leases, networks: &[Identity]) -> Result<Joined, Error> {
-    let mut looks = Vec::new();
+pub(super) fn join(wishes: &[NamespaceWish], judge: &Judge<'_>) -> Result<Joined, Error> {
+    let mut looks: Vec<Look> = Vec::new();
     for wish in wishes {
         if let Some(path) = &wish.path {
-            looks.push(look(wish.kind, path, leases, networks)?);
+            // The descriptors in `looks` keep it, so that its number is its own.
+            let given = looks.iter().find(|look| look.fact.kind == NamespaceKind::User && look.is_given);
+            looks.push(look(wish.kind, path, judge, given.map(|look| look.identity))?);
         }
     }
     let facts: Vec<Fact> = looks.iter().map(|look| look.fact.clone()).collect();
-    let mut joins = decide(wishes, &facts)?;
+    let mut joins = decide(wishes, &facts, judge.missing)?;
     let network = looks.iter().find(|look| look.fact.kind == NamespaceKind::Network && joins.network_is_host_owned);
     let network = network.map(|look| look.identity);
     let mut fds = Vec::new();
@@ -85,7 +103,7 @@ pub(super) fn join(wishes: &[NamespaceWish], leases: &Leases, networks: &[Identi
     Ok(Joined { joins, fds, network })
 }
 
-fn look(kind: NamespaceKind, path: &Path, leases: &Leases, networks: &[Identity]) -> Result<Look, Error> {
+fn look(kind: NamespaceKind, path: &Path, judge: &Judge<'_>, given: Option<Identity>) -> Result<Look, Error> {
     let refuse = |reason: String| Refusal::new("linux.namespaces", format!("the {kind} namespace {path:?} {reason}"));
     let unreadable = |errno: rustix::io::Errno| refuse(format!("cannot be opened: {errno}"));
     // Non-blocking: the path may name a fifo.
@@ -96,31 +114,46 @@ fn look(kind: NamespaceKind, path: &Path, leases: &Leases, networks: &[Identity]
     }
     let identity = identity(fd.as_fd()).map_err(unreadable)?;
     let failed = |what: &str, error: std::io::Error| refuse(format!("cannot be judged: {what}: {error}"));
-    let own = |kind| own(kind).map_err(|error| failed("our own", error));
-    let is_host = identity == own(kind)?;
-    let (owner, user) = match kind {
-        NamespaceKind::User => (identity, fd.try_clone().map_err(|error| failed("its descriptor", error))?),
-        _ => match namespace::owner(fd.as_fd()) {
-            Ok(user) => (self::identity(user.as_fd()).map_err(unreadable)?, user),
-            Err(error) => return Err(failed("its owner", error).into()),
-        },
+    let of_process = |pid, kind| of_process(pid, kind).map_err(|error| failed("the host's own", error));
+    // Where the engine has been moved, by its unit's PrivateNetwork= or the like, process 1 still has what everyone takes
+    // for the host's.
+    let is_host = identity == of_process("self", kind)? || identity == of_process("1", kind)?;
+    let host = of_process("self", NamespaceKind::User)?;
+    let user = match kind {
+        NamespaceKind::User => fd.try_clone().map_err(|error| failed("its descriptor", error))?,
+        _ => namespace::owner(fd.as_fd()).map_err(|error| failed("its owner", error))?,
     };
+    let owner = self::identity(user.as_fd()).map_err(unreadable)?;
+    let given_here = kind == NamespaceKind::User && !is_host && judge.brings_map;
+    let is_given = given_here && is_below(user.as_fd(), host).map_err(|error| failed("its parent", error))?;
     let owner = match owner {
-        owner if owner == own(NamespaceKind::User)? => Owner::Host,
-        owner => container(owner, leases)?,
+        owner if owner == host => Owner::Host,
+        owner if is_given || given == Some(owner) => Owner::Lease(key(owner)),
+        owner => container(owner, judge.leases)?,
     };
     let user = matches!(owner, Owner::Lease(_)).then_some(user);
     let under_netns_dir = fs::canonicalize(path).is_ok_and(|path| path.starts_with("/run/netns"));
-    let is_pod_network = kind == NamespaceKind::Network && networks.contains(&identity);
+    let is_pod_network = kind == NamespaceKind::Network && judge.networks.contains(&identity);
     let fact = Fact { kind, path: path.to_owned(), is_host, owner, under_netns_dir, is_pod_network };
-    Ok(Look { fact, fd, identity, user })
+    Ok(Look { fact, fd, identity, user, is_given })
+}
+
+/// Whether a user namespace is a child of the host's. One below another is under the power of that one's root.
+fn is_below(user: BorrowedFd<'_>, host: Identity) -> std::io::Result<bool> {
+    // The owner of a user namespace is its parent (ioctl_ns(2), "NS_GET_USERNS" as "NS_GET_PARENT").
+    Ok(identity(namespace::owner(user)?.as_fd())? == host)
 }
 
 /// Whether a user namespace, of which a descriptor is open, is that of a living container of ours.
 fn container(id: Identity, leases: &Leases) -> Result<Owner, Error> {
     let living = leases.find_by_userns(UsernsId { dev: id.device, ino: id.inode });
     let living = living.map_err(|error| Error::Failed(error.to_string()))?;
-    Ok(if living.is_empty() { Owner::Other } else { Owner::Lease(format!("{}:{}", id.device, id.inode)) })
+    Ok(if living.is_empty() { Owner::Other } else { Owner::Lease(key(id)) })
+}
+
+/// By which a user namespace, and with it the leases of its containers, is known.
+fn key(user: Identity) -> String {
+    format!("{}:{}", user.device, user.inode)
 }
 
 fn identity(fd: BorrowedFd<'_>) -> rustix::io::Result<Identity> {
@@ -128,14 +161,14 @@ fn identity(fd: BorrowedFd<'_>) -> rustix::io::Result<Identity> {
     Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
 }
 
-/// The shim's own namespace of a kind: the host's.
-fn own(kind: NamespaceKind) -> std::io::Result<Identity> {
+/// The namespace of a process, by its name below /proc.
+fn of_process(pid: &str, kind: NamespaceKind) -> std::io::Result<Identity> {
     let name = match kind {
         NamespaceKind::Mount => "mnt".to_owned(),
         NamespaceKind::Network => "net".to_owned(),
         kind => kind.to_string(),
     };
-    let stat = rustix::fs::stat(format!("/proc/self/ns/{name}"))?;
+    let stat = rustix::fs::stat(format!("/proc/{pid}/ns/{name}"))?;
     Ok(Identity { device: stat.st_dev, inode: stat.st_ino })
 }
 
@@ -147,7 +180,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let leases = Leases::open(dir.path().join("ranges")).unwrap();
         let wish = NamespaceWish { kind, path: Some(path.to_owned()), named: true };
-        join(&[wish], &leases, &[]).map(|joined| joined.joins).map_err(|error| error.to_string())
+        let judge = Judge { leases: &leases, networks: &[], missing: Missing::Private, brings_map: true };
+        join(&[wish], &judge).map(|joined| joined.joins).map_err(|error| error.to_string())
     }
 
     #[test]

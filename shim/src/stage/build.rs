@@ -160,8 +160,11 @@ fn clone_init_into_leaf(
 
 /// The stage's part after the clone.
 fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) -> Result<(), Failure> {
-    if matches!(order.joins.user, UserNamespace::New) && !order.groups.leaf {
-        namespaces::write_maps(order, proc.as_fd(), init.pid)?;
+    match order.joins.user {
+        // In a leaf it is made, with its maps, before.
+        UserNamespace::New if order.groups.leaf => {}
+        UserNamespace::New => namespaces::write_maps(order, proc.as_fd(), init.pid)?,
+        UserNamespace::Lease(_) => namespaces::check_maps(order, proc.as_fd(), init.pid)?,
     }
     init.say(&Sync::Mapped, &[])?;
     let user = namespaces::open_of(proc.as_fd(), init.pid, NamespaceKind::User)?;
@@ -185,6 +188,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
     init.expect(&Sync::Settled)?;
+    namespaces::set_clocks(order, proc.as_fd(), init.pid)?;
     if let Some(own) = &init.own {
         leaf::limit_to_one(order, own.as_fd())?;
     }

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
 use userns::mount::{Detached, MountIds};
+use userns::rootfs::{LayerRoute, volume};
 use userns::tree::{Node, Tree};
 
 use super::message::{BuildOrder, Failure};
@@ -95,7 +96,9 @@ impl<'a> Builder<'a> {
                 self.tree.mountpoint_dir(&mount.destination)?,
             ),
             MountKind::Bind { source, recursive, id_map } => {
-                let (detached, directory) = self.bind(source, *recursive, id_map)?;
+                let set = mount.flags.set | mount.recursive_flags.set;
+                let read_only = set & !mount.recursive_flags.clear & RDONLY != 0;
+                let (detached, directory) = self.bind(source, *recursive, read_only, id_map)?;
                 let at = if directory {
                     self.tree.mountpoint_dir(&mount.destination)?
                 } else {
@@ -187,7 +190,14 @@ impl<'a> Builder<'a> {
         self.finish(mount, detached, &at, true)
     }
 
-    fn bind(&self, source: &std::path::Path, recursive: bool, ids: &BindIds) -> Result<(Detached, bool), Failure> {
+    /// A bind mount, and whether it is of a directory. Its flags are the caller's to set.
+    fn bind(
+        &self,
+        source: &std::path::Path,
+        recursive: bool,
+        read_only: bool,
+        ids: &BindIds,
+    ) -> Result<(Detached, bool), Failure> {
         let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(Failure::at("open source", source.display()))?;
         let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
@@ -196,7 +206,8 @@ impl<'a> Builder<'a> {
         let detached = match ids {
             BindIds::Container => {
                 let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
-                Detached::bind(&fd, recursive, ids, &name)?
+                let volume = read_only.then(|| volume(fd.as_fd(), recursive, ids, LayerRoute::Auto)).transpose()?;
+                volume.flatten().map_or_else(|| Detached::bind(&fd, recursive, ids, &name), Ok)?
             }
             BindIds::Explicit { uid, gid, recursive: mapped } => {
                 let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;

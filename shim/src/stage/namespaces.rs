@@ -7,6 +7,7 @@ use policy::idmap::IdMap;
 use policy::plan::NamespaceKind;
 use rustix::fs::{Mode, OFlags, Uid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::time::ClockId;
 
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure};
@@ -76,6 +77,35 @@ pub(super) fn write_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> 
         .try_for_each(|map| write_below(proc, &format!("{pid}/{map}"), &order.id_map.line()))
 }
 
+/// Refuses a user namespace, that of process `pid`, whose maps are not the container's: what the spec says of one that
+/// the engine has made is taken from the kernel.
+pub(super) fn check_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
+    for (kind, map) in [("uid", "uid_map"), ("gid", "gid_map")] {
+        let at = || Failure::at::<std::io::Error>("read", format!("/proc/{pid}/{map}"));
+        let file = rustix::fs::openat(proc, format!("{pid}/{map}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let text = std::io::read_to_string(std::fs::File::from(file.map_err(std::io::Error::from).map_err(at())?));
+        let text = text.map_err(at())?;
+        if merged(&text) != Some(order.id_map) {
+            let has = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            return Err(Failure::line(format!(
+                "linux.{kind}Mappings: are not those of the user namespace that is joined, which has {has:?}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The lines of a `uid_map` as one map; none when they are none (user_namespaces(7)).
+fn merged(text: &str) -> Option<IdMap> {
+    text.lines().try_fold(None, |map: Option<IdMap>, line| {
+        let numbers: Vec<u32> = line.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let &[container, host, size] = numbers.as_slice() else { return None };
+        let map = map.unwrap_or(IdMap { host, size: 0 });
+        let follows = container == map.size && map.host.checked_add(map.size) == Some(host);
+        follows.then_some(Some(IdMap { size: map.size.checked_add(size)?, ..map }))
+    })?
+}
+
 /// setns(2) of one namespace.
 fn join(kind: NamespaceKind, fd: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::thread::move_into_link_name_space(fd, Some(link_type(kind)))
@@ -89,20 +119,51 @@ pub(super) fn join_groups(tasks: Vec<OwnedFd>) -> Result<(), Failure> {
     tasks.into_iter().try_for_each(join).map_err(Failure::at("join", "the container's cgroup"))
 }
 
-/// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out.
-pub(super) fn settle(order: &BuildOrder) -> Result<(), Failure> {
+/// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out. Says
+/// whether a time namespace is among them, for [`enter_own_clocks`].
+pub(super) fn settle(order: &BuildOrder) -> Result<bool, Failure> {
     // In a leaf it was made before.
     if !order.joins.joined.contains(&NamespaceKind::Cgroup) && !order.groups.leaf {
         unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))?;
     }
-    if order.joins.joined.contains(&NamespaceKind::Time) || !host_has(NamespaceKind::Time) {
+    let own_clocks = has_own_clocks(order);
+    if own_clocks {
+        unshare(UnshareFlags::NEWTIME).map_err(Failure::at("unshare", "the time namespace"))?;
+    }
+    Ok(own_clocks)
+}
+
+/// Whether the container gets a time namespace of its own.
+fn has_own_clocks(order: &BuildOrder) -> bool {
+    !order.joins.joined.contains(&NamespaceKind::Time) && host_has(NamespaceKind::Time)
+}
+
+/// Sets the clocks of the time namespace that init has made for its children: the container boots now. The host's root
+/// does it, because init, which nobody inside may trace, is not let near its own file.
+pub(super) fn set_clocks(order: &BuildOrder, proc: BorrowedFd<'_>, init: i32) -> Result<(), Failure> {
+    if !has_own_clocks(order) {
         return Ok(());
     }
-    unshare(UnshareFlags::NEWTIME).map_err(Failure::at("unshare", "the time namespace"))?;
-    // unshare(2) makes it for children only; pid 1 moves in by setns(2), which needs no fork (time_namespaces(7)).
-    let time = rustix::fs::open("/proc/self/ns/time_for_children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Failure::at("open", "the time namespace"))?;
-    join(NamespaceKind::Time, time.as_fd())
+    // Whole seconds, because neither clock may become negative (proc_timens_set_offset() of kernel/time/namespace.c).
+    let offset = |name: &str, clock| format!("{name} -{} 0\n", rustix::time::clock_gettime(clock).tv_sec);
+    let offsets = offset("monotonic", ClockId::Monotonic) + &offset("boottime", ClockId::Boottime);
+    write_below(proc, &format!("{init}/timens_offsets"), &offsets)
+}
+
+/// Init's part after that: unshare(2) makes a time namespace for children only; pid 1 moves in by setns(2), which needs
+/// no fork (time_namespaces(7)). From then on the offsets cannot be changed.
+pub(super) fn enter_own_clocks(proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    join(NamespaceKind::Time, open_time_for_children_of(proc, "thread-self")?.as_fd())
+}
+
+/// Opens the time namespace that a process's children are in.
+pub(super) fn open_time_for_children_of(
+    proc: BorrowedFd<'_>,
+    process: impl std::fmt::Display,
+) -> Result<OwnedFd, Failure> {
+    let path = format!("{process}/ns/time_for_children");
+    rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Failure::at("open", format!("/proc/{path}")))
 }
 
 /// Whether the kernel has a kind of namespace at all (time: 5.6 and CONFIG_TIME_NS).
@@ -250,6 +311,16 @@ mod tests {
             ("junk", "junk"),
         ] {
             assert_eq!(host_groups(value, map), written);
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_map_are_one_map_or_none() {
+        let map = Some(IdMap { host: 65536, size: 65536 });
+        assert_eq!(merged("         0      65536      65536\n"), map);
+        assert_eq!(merged("0 65536 1\n1 65537 65535\n"), map);
+        for other in ["", "0 65536 1\n2 65538 65534\n", "0 65536 1\n1 65538 65535\n", "1 65536 65536\n", "0 65536\n"] {
+            assert_eq!(merged(other), None, "{other:?}");
         }
     }
 

@@ -34,6 +34,8 @@ fn streams_are_passed(host: &Host) {
     assert_eq!(host.sh("echo typed | $DOCKER --rm busybox cat").ok(), "");
     let terminal = host.sh("$DOCKER --rm -t busybox sh -c 'test -t 0 && test -t 1 && tty'");
     assert_eq!(terminal.ok(), "/dev/pts/0");
+    let created = "docker create -i --name one busybox sh -c 'read line; echo got $line' > /dev/null; docker rename one two; echo typed | docker start -ai two; docker rm two";
+    assert_eq!(host.sh(created).ok(), "got typed\ntwo");
     // As much as no pipe holds.
     let much = host.sh("head -c 3000000 /dev/zero | $DOCKER --rm -i busybox cat | wc -c");
     assert_eq!(much.ok(), "3000000");
@@ -42,7 +44,8 @@ fn streams_are_passed(host: &Host) {
 fn user_groups_directory_and_environment_are_as_asked(host: &Host) {
     let who = "$DOCKER --rm --user user:users --group-add 2000 --group-add nobody --workdir /var/www -e A='b c' -e D= \
                --hostname inside --domainname example busybox sh -c 'id; pwd; echo \"$A|$D|$(hostname)|$HOME\"; cat /proc/sys/kernel/domainname'";
-    let expected = "uid=1000(user) gid=100(users) groups=2000,65534(nobody)\n/var/www\nb c||inside|/home\nexample";
+    let expected =
+        "uid=1000(user) gid=100(users) groups=100(users),2000,65534(nobody)\n/var/www\nb c||inside|/home\nexample";
     assert_eq!(host.sh(who).ok(), expected);
     // Ids without a name, and a directory that the image does not have: it belongs to root.
     let strange = "$DOCKER --rm --user 4000:5000 -w /new/dir busybox sh -c 'id -u; id -g; pwd; stat -c %u:%g .'";

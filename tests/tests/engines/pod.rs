@@ -13,20 +13,35 @@ on_each_suite!(with cri;
     members_of_a_pod_share_its_namespaces_and_its_ids,
 );
 
+/// Where containerd pins the user namespace that it makes for a pod: from 2.1 on.
+mod a_pod_has_the_user_namespace_that_it_asks_for {
+    on_each_suite!(@suite a_pod_has_the_user_namespace_that_it_asks_for, cri, sid);
+    on_each_suite!(@suite a_pod_has_the_user_namespace_that_it_asks_for, cri, newest);
+}
+
 fn cri() -> Setup {
     let hosts = place::sources().join("hosts");
-    Setup { containerd: Some(hosts.join("containerd-cri.toml")), cni: Some(hosts.join("10-bridge.conflist")) }
+    Setup {
+        containerd: Some(hosts.join("containerd-cri.toml")),
+        cni: Some(hosts.join("10-bridge.conflist")),
+        ..Setup::default()
+    }
 }
 
 pub(super) fn call(host: &Host, method: &str, request: &Value) -> Value {
+    let output = answer(host, method, request);
+    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
+    serde_json::from_str(&output.stdout).expect("an answer")
+}
+
+/// The answer as it comes, which may be an error.
+pub(super) fn answer(host: &Host, method: &str, request: &Value) -> Output {
     let mut command = Command::new(place::sources().join("hosts/cri"));
     command.arg(host.state().join("run/containerd/containerd.sock")).arg(method);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("tests/hosts/cri");
     child.stdin.take().expect("a pipe").write_all(request.to_string().as_bytes()).expect("a request");
-    let output = Output::from(child.wait_with_output().expect("tests/hosts/cri"));
-    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
-    serde_json::from_str(&output.stdout).expect("an answer")
+    child.wait_with_output().expect("tests/hosts/cri").into()
 }
 
 pub(super) fn text(value: &Value) -> String {
@@ -39,32 +54,44 @@ pub(super) struct Pod<'a> {
     id: String,
 }
 
+/// What a pod is made of; its images are there then.
+fn config(host: &Host, parent: &str) -> Value {
+    for image in ["busybox", "pause"] {
+        host.sh(&format!("ctr -n k8s.io image import /hosts/images/{image}.tar")).ok();
+    }
+    json!({
+        "metadata": { "name": "pod", "uid": "pod", "namespace": "ns" }, "hostname": "pod", "log_directory": "/var/log/pods",
+        "linux": { "cgroup_parent": parent },
+    })
+}
+
 impl<'a> Pod<'a> {
-    fn run(host: &'a Host) -> Self {
+    /// A pod whose groups are below `/pods`.
+    pub(super) fn run(host: &'a Host) -> Self {
         Self::run_below(host, "/pods")
     }
 
     /// A pod whose groups are below `parent`.
     pub(super) fn run_below(host: &'a Host, parent: &str) -> Self {
-        for image in ["busybox", "pause"] {
-            host.sh(&format!("ctr -n k8s.io image import /hosts/images/{image}.tar")).ok();
-        }
-        let config = json!({
-            "metadata": { "name": "pod", "uid": "pod", "namespace": "ns" }, "hostname": "pod", "log_directory": "/var/log/pods",
-            "linux": { "cgroup_parent": parent },
-        });
+        Self::run_with(host, &config(host, parent))
+    }
+
+    fn run_with(host: &'a Host, config: &Value) -> Self {
         let answer = call(host, "RunPodSandbox", &json!({ "config": config, "runtime_handler": "eci" }));
-        Self { host, config, id: text(&answer["podSandboxId"]) }
+        Self { host, config: config.clone(), id: text(&answer["podSandboxId"]) }
     }
 
     pub(super) fn container(&self, name: &str, user: u32, command: &[&str]) -> String {
-        let config = json!({
+        let mut config = json!({
             "metadata": { "name": name }, "image": { "image": IMAGE }, "command": command, "log_path": format!("{name}.log"),
             "linux": {
                 "resources": { "memory_limit_in_bytes": 67_108_864, "cpu_shares": 100, "oom_score_adj": 900 },
                 "security_context": { "run_as_user": { "value": user } },
             },
         });
+        if let Some(namespaces) = self.config.pointer("/linux/security_context/namespace_options") {
+            config["linux"]["security_context"]["namespace_options"] = namespaces.clone();
+        }
         let request = json!({ "pod_sandbox_id": self.id, "config": config, "sandbox_config": self.config });
         let id = text(&call(self.host, "CreateContainer", &request)["containerId"]);
         call(self.host, "StartContainer", &json!({ "container_id": id }));
@@ -87,7 +114,8 @@ impl<'a> Pod<'a> {
         call(self.host, "StopPodSandbox", &json!({ "pod_sandbox_id": self.id }));
         call(self.host, "RemovePodSandbox", &json!({ "pod_sandbox_id": self.id }));
         // What CNI's bridge and containerd's cgroup parent leave is theirs.
-        self.host.sh("find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} + 2> /dev/null; true").ok();
+        let theirs = "ip link del cni0; find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} +";
+        self.host.sh(&format!("{{ {theirs}; }} 2> /dev/null; true")).ok();
     }
 }
 
@@ -132,4 +160,39 @@ fn members_of_a_pod_share_its_namespaces_and_its_ids(host: &Host) {
     call(host, "RemoveContainer", &json!({ "container_id": one }));
     assert_eq!(pod.exec(&two, "exit 0").0, 0);
     pod.end(&[&two]);
+}
+
+fn a_pod_has_the_user_namespace_that_it_asks_for(host: &Host) {
+    let config = config(host, "/pods");
+    let with_map = |first: u32, size: u32| {
+        let map = json!([{ "container_id": 0, "host_id": first, "length": size }]);
+        let mut config = config.clone();
+        config["linux"]["security_context"] =
+            json!({ "namespace_options": { "userns_options": { "mode": "POD", "uids": map, "gids": map } } });
+        config
+    };
+    let pod = Pod::run_with(host, &with_map(196_608, 65536));
+    let (one, two) = (pod.container("one", 0, &["sleep", "1000"]), pod.container("two", 1000, &["sleep", "1000"]));
+    let look = |container: &str| {
+        pod.exec(container, "readlink /proc/self/ns/user; cat /proc/self/uid_map; stat -c %u:%g /bin")
+    };
+    assert_eq!(look(&one), look(&two));
+    let (_, said) = look(&one);
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words.get(1..), Some(["0", "196608", "65536", "0:0"].as_slice()), "{said}");
+    let ranges = host.sh("containerd-shim-eci-v2 ranges | awk 'NR > 1 { print $1 }' | sort -u");
+    assert_eq!(ranges.ok(), "196608-262143");
+    // The network is the pod's own, and has its address.
+    assert!(pod.exec(&one, "ip -4 addr show eth0").1.contains("inet 10.88."));
+    pod.end(&[&one, &two]);
+    // Ids that the host's accounts have, and fewer than every image expects.
+    for (first, size, reason) in [
+        (1000, 65536, "detected user-ns uid mapping to host ID 1000"),
+        (196_608, 1000, "must specify a container with at least 65536 uids"),
+    ] {
+        let request = json!({ "config": with_map(first, size), "runtime_handler": "eci" });
+        let output = answer(host, "RunPodSandbox", &request);
+        assert!(output.status != 0 && output.stderr.contains(reason), "{output:#?}");
+    }
+    host.sh("find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} + 2> /dev/null; true").ok();
 }

@@ -5,7 +5,7 @@ use tests::host::Host;
 on_each_suite!(
     a_command_that_cannot_run_gives_runcs_text,
     namespaces_of_the_host_are_refused,
-    without_a_network_of_its_own_in_the_spec_a_container_still_has_one,
+    without_a_network_in_the_spec_a_container_has_its_own_where_the_operator_says_so,
     wrong_input_is_refused_by_name,
     verbs_that_are_not_built_say_so,
 );
@@ -35,20 +35,30 @@ fn a_command_that_cannot_run_gives_runcs_text(host: &Host) {
 }
 
 fn namespaces_of_the_host_are_refused(host: &Host) {
-    const BECAUSE: &str = "with the host (because they use the linux user-namespace for isolation)";
-    for (namespace, text) in [
+    let text = |what: &str| {
+        format!(
+            "OCI runtime create failed: error in the container spec: invalid or unsupported container spec: eci \
+             containers can't share {what} with the host (because they use the linux user-namespace for isolation)"
+        )
+    };
+    for (namespace, what) in [
         ("network:/proc/1/ns/net", "a network namespace"),
         ("pid:/proc/1/ns/pid", "namespaces [pid]"),
         ("ipc:/proc/self/ns/ipc", "namespaces [ipc]"),
     ] {
         let said = refused(host, &format!("--with-ns {namespace}"), "true");
-        assert!(said.contains(&format!("linux.namespaces: eci containers can't share {text} {BECAUSE}")), "{said}");
+        assert!(said.contains(&text(what)), "{said}");
     }
     assert_eq!(host.sh("ip netns add own && $RUN --rm --with-ns network:/run/netns/own $IMAGE c true").status, 0);
     host.sh("ip netns del own && umount /run/netns").ok();
+    // How ctr says it: it leaves the namespace out.
+    let said = refused(host, "--net-host", "true");
+    assert!(said.contains(&text("a network namespace")), "{said}");
+    host.until("grep -q 'audit=true container=refused rule=namespaces object=network' /state/log/containerd.log");
 }
 
-fn without_a_network_of_its_own_in_the_spec_a_container_still_has_one(host: &Host) {
+fn without_a_network_in_the_spec_a_container_has_its_own_where_the_operator_says_so(host: &Host) {
+    host.sh("mkdir /etc/eci && printf '[namespaces]\nmissing = \"private\"\n' > /etc/eci/config.toml").ok();
     // --net-host binds these two as well, and an overlay, where the test hosts have them, cannot be id-mapped.
     let said = refused(host, "--net-host", "true");
     assert!(said.contains("/etc/hosts: is on overlay, which cannot be id-mapped"), "{said}");

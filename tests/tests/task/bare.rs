@@ -2,6 +2,7 @@
 //! reads is what is there.
 
 use serde_json::{Value, json};
+use tests::room::Room;
 use tests::{Bundle, Container, place};
 
 fn bare() -> Bundle {
@@ -15,7 +16,9 @@ fn bare() -> Bundle {
 
 #[tokio::test]
 async fn a_spec_that_names_only_the_mount_namespace_shares_nothing_with_the_host() {
-    let container = Container::sleeping(bare()).await;
+    let room = Room::new();
+    room.configure("[namespaces]\nmissing = \"private\"\n");
+    let container = room.sleeping(bare()).await;
     let mut kinds = vec!["user", "mnt", "pid", "ipc", "uts", "net", "cgroup"];
     kinds.extend(std::path::Path::new("/proc/self/ns/time").exists().then_some("time"));
     for kind in kinds {

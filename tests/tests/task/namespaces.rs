@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use serde_json::json;
-use tests::room::{Dweller, ranges};
-use tests::{Bundle, Container};
+use tests::room::{Dweller, Room, ranges};
+use tests::shim::How;
+use tests::stdio::Pipes;
+use tests::{Bundle, Container, Shim};
 
 const ALL: [&str; 8] = ["user", "mnt", "pid", "ipc", "uts", "net", "cgroup", "time"];
 
@@ -19,7 +21,17 @@ const JOINABLE: [(&str, &str); 7] = [
     ("time", "time"),
 ];
 
-const BECAUSE: &str = "with the host (because they use the linux user-namespace for isolation)";
+/// The text of a refusal to share `kinds` with the host, to its end.
+pub(crate) fn shared_with_the_host(kinds: &[&str]) -> String {
+    let what = match kinds {
+        ["network"] => "a network namespace".to_owned(),
+        kinds => format!("namespaces [{}]", kinds.join(" ")),
+    };
+    format!(
+        "OCI runtime create failed: error in the container spec: invalid or unsupported container spec: eci containers \
+         can't share {what} with the host (because they use the linux user-namespace for isolation)"
+    )
+}
 
 /// The namespaces of a process of a container, or of this process, by name.
 async fn namespaces(container: Option<&Container>) -> HashMap<String, String> {
@@ -36,8 +48,10 @@ async fn namespaces(container: Option<&Container>) -> HashMap<String, String> {
 async fn every_namespace_is_the_containers_own() {
     let host = namespaces(None).await;
     let as_listed = Container::sleeping(Bundle::new()).await;
-    // What a spec leaves out is not shared with the host either.
-    let without = Container::sleeping(Bundle::new().set("/linux/namespaces", json!([]))).await;
+    // Nor is what a spec leaves out, where the operator says what that means.
+    let room = Room::new();
+    room.configure("[namespaces]\nmissing = \"private\"\n");
+    let without = room.sleeping(Bundle::new().set("/linux/namespaces", json!([]))).await;
     let [one, other] = [namespaces(Some(&as_listed)).await, namespaces(Some(&without)).await];
     for kind in ALL {
         assert!(host[kind] != one[kind] && host[kind] != other[kind] && one[kind] != other[kind], "{kind}");
@@ -63,20 +77,99 @@ async fn lo_is_up_in_a_new_network_namespace() {
 }
 
 #[tokio::test]
-async fn a_namespace_of_the_hosts_own_is_refused() {
+async fn a_namespace_of_the_hosts_own_is_refused_by_whatever_path() {
     for (kind, name) in JOINABLE {
-        let refusal = Bundle::new().namespace(kind, Some(&format!("/proc/1/ns/{name}"))).refused().await;
-        let what = match kind {
-            "network" => "a network namespace".to_owned(),
-            kind => format!("namespaces [{kind}]"),
-        };
-        assert!(
-            refusal.ends_with(&format!("linux.namespaces: eci containers can't share {what} {BECAUSE}")),
-            "{refusal}"
-        );
+        let dir = tests::place::new_dir("hosts");
+        let bound = dir.join("bound").display().to_string();
+        tests::sh(&format!("touch {bound}; mount --bind /proc/1/ns/{name} {bound}")).ok();
+        let link = dir.join("link").display().to_string();
+        std::os::unix::fs::symlink(&bound, &link).unwrap();
+        for path in [&format!("/proc/1/ns/{name}"), &format!("/proc/self/ns/{name}"), &bound, &link] {
+            let refusal = Bundle::new().namespace(kind, Some(path)).refused().await;
+            assert_eq!(refusal, shared_with_the_host(&[kind]), "{path}");
+        }
+        tests::sh(&format!("umount {bound}")).ok();
     }
+    let several = ["uts", "network", "pid"].into_iter().fold(Bundle::new(), |bundle, kind| {
+        let name = if kind == "network" { "net" } else { kind };
+        bundle.namespace(kind, Some(&format!("/proc/1/ns/{name}")))
+    });
+    assert_eq!(several.refused().await, shared_with_the_host(&["network", "pid", "uts"]));
     let refusal = Bundle::new().namespace("mount", Some("/proc/1/ns/mnt")).refused().await;
     assert!(refusal.contains("].path: joining a mount namespace is not implemented"), "{refusal}");
+}
+
+#[tokio::test]
+async fn the_hosts_network_is_refused_below_run_netns_and_to_an_engine_that_has_another_one() {
+    let bound = format!("/run/netns/{}", tests::place::unique("hosts"));
+    tests::sh(&format!("touch {bound}; mount --bind /proc/1/ns/net {bound}")).ok();
+    let bundle = Bundle::new().namespace("network", Some(&bound));
+    assert_eq!(bundle.clone().refused().await, shared_with_the_host(&["network"]));
+    // As of an engine whose unit has a network of its own.
+    let script = tests::place::new_dir("moved").join("shim");
+    let text = format!("#!/bin/sh\nexec unshare --net {} \"$@\"\n", tests::place::shim().display());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let shim = Shim::start_as(&bundle, &How { binary: script, ..How::default() }).await;
+    let created = Container::create_in(&shim, bundle, Pipes::none()).await;
+    assert_eq!(created.err().expect("a refusal").message, shared_with_the_host(&["network"]));
+    shim.shut_down().await.unwrap();
+    tests::sh(&format!("umount {bound}; rm {bound}")).ok();
+}
+
+#[tokio::test]
+async fn what_a_spec_leaves_out_is_the_hosts_and_refused() {
+    for kinds in [&["pid"][..], &["ipc"], &["uts"], &["network"], &["ipc", "pid"], &["network", "pid"]] {
+        let bundle = kinds.iter().fold(Bundle::new(), |bundle, kind| bundle.without_namespace(kind));
+        assert_eq!(bundle.refused().await, shared_with_the_host(kinds));
+    }
+    let nothing = Bundle::new().remove("/linux/namespaces").refused().await;
+    assert_eq!(nothing, shared_with_the_host(&["ipc", "network", "pid", "uts"]));
+    // What else is left out is the container's own, as `--userns=host` and `--cgroupns=host` are.
+    let host = namespaces(None).await;
+    let container = Container::sleeping(Bundle::new().without_namespace("mount")).await;
+    let own = namespaces(Some(&container)).await;
+    for kind in ALL {
+        assert_ne!(host[kind], own[kind], "{kind}");
+    }
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_path_of_the_hosts_is_refused_also_where_the_operator_gives_what_is_left_out() {
+    let room = Room::new();
+    room.configure("[namespaces]\nmissing = \"private\"\n");
+    let bundle = Bundle::new().without_namespace("ipc").namespace("pid", Some("/proc/1/ns/pid"));
+    assert_eq!(room.refused(bundle).await, shared_with_the_host(&["pid"]));
+}
+
+#[tokio::test]
+async fn a_denial_is_one_event_in_the_shims_log() {
+    const IMAGE: &str = "docker.io/library/busybox:latest";
+    let dweller = Dweller::new(&["--ipc"], "");
+    let foreign = dweller.namespace("ipc");
+    let missing = Bundle::new().namespace("ipc", Some("/proc/1/ns/none"));
+    let hosts = Bundle::new().without_namespace("pid").namespace("network", Some("/proc/1/ns/net"));
+    let hosts = hosts.set("/annotations", json!({ "io.kubernetes.cri.image-name": IMAGE }));
+    let anothers = Bundle::new().namespace("ipc", Some(&foreign));
+    let ids = [hosts.id.clone(), anothers.id.clone()];
+    let shim = Shim::start(&missing).await;
+    for bundle in [missing, hosts, anothers] {
+        Container::create_in(&shim, bundle, Pipes::none()).await.err().expect("a refusal");
+    }
+    let last = format!("audit=true container={} rule=namespaces object=ipc:{foreign}", ids[1]);
+    shim.logged(&last).await;
+    let log = shim.log();
+    let events: Vec<_> = log.lines().filter(|line| line.contains("audit=true")).collect();
+    // What is only wrong, as a path that does not exist, is no denial.
+    assert_eq!(events.len(), 2, "{events:#?}");
+    let first = format!(
+        "level=warning msg=denied runtime=io.containerd.eci.v2 audit=true container={} image={IMAGE} rule=namespaces \
+         object=\"network:/proc/1/ns/net pid\"",
+        ids[0]
+    );
+    assert!(events[0].ends_with(&first) && events[1].ends_with(&last), "{events:#?}");
+    shim.shut_down().await.unwrap();
 }
 
 #[tokio::test]
@@ -85,12 +178,17 @@ async fn a_namespace_that_others_own_is_refused_by_name() {
     let anothers = Dweller::new(&["--user", "--map-root-user", "--ipc", "--uts", "--net", "--cgroup"], "");
     for (kind, name) in [("ipc", "ipc"), ("uts", "uts"), ("network", "net"), ("cgroup", "cgroup")] {
         for (dweller, whose) in [
-            (&hosts, "is owned by the host's user namespace, not by the container's"),
-            (&anothers, "is owned by a user namespace that is not the container's"),
+            (
+                &hosts,
+                "is owned by the host's user namespace: it is the host's, or that of a container of another runtime",
+            ),
+            (&anothers, "is owned by a user namespace that is not that of a running eci container"),
         ] {
             let path = dweller.namespace(name);
             let refusal = Bundle::new().namespace(kind, Some(&path)).refused().await;
             assert!(refusal.contains(&format!("the {kind} namespace {path:?} {whose}")), "{refusal}");
+            let advised = refusal.ends_with("run both containers with this runtime");
+            assert_eq!(advised, std::ptr::eq(dweller, &hosts), "{refusal}");
         }
     }
     let path = anothers.namespace("user");

@@ -63,19 +63,30 @@ async fn the_owner_of_the_stdio_is_honoured() {
 
 #[tokio::test]
 async fn what_is_not_built_is_refused_by_name() {
-    let field = |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
     for ((type_url, value), name) in [
-        (
-            ("runtimeoptions.v1.Options", field(2, "/etc/eci/none.toml")),
-            "ConfigPath: read /etc/eci/none.toml: there is no such file",
-        ),
-        (("runtimeoptions.v1.Options", field(3, "a = 1")), "ConfigBody:1: a: there is no such key"),
         (runc(&Options { no_pivot_root: true, ..Default::default() }), "NoPivotRoot"),
         (("example.com/runhcs.Options", Vec::new()), "runhcs.Options"),
     ] {
         let failure = create(type_url, value).await.err().expect("a refusal");
         assert_eq!((failure.code, failure.message.lines().count()), (Code::INVALID_ARGUMENT, 1), "{failure:?}");
         assert!(failure.message.contains(name), "{failure:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_config_of_the_runtimes_own_that_is_wrong_is_told_as_such() {
+    let field = |number: u8, text: &str| [&[number << 3 | 2, text.len() as u8], text.as_bytes()].concat();
+    for (value, line) in [
+        (field(2, "/etc/eci/none.toml"), "runtime option ConfigPath: read /etc/eci/none.toml: there is no such file"),
+        (field(2, "none.toml"), "runtime option ConfigPath: read none.toml: is not an absolute path"),
+        (
+            field(3, "container.a = 1"),
+            "ConfigBody:1: container.a: there is no such key, the nearest is container.grants",
+        ),
+    ] {
+        let failure = create("runtimeoptions.v1.Options", value).await.err().expect("a refusal");
+        // Not the spec is at fault.
+        assert_eq!((failure.code, failure.message), (Code::UNKNOWN, format!("OCI runtime create failed: {line}")));
     }
 }
 
@@ -89,7 +100,8 @@ async fn the_shim_goes_to_the_group_that_it_is_told() {
     ] {
         let (type_url, value) = shim_cgroup(path);
         let failure = create(type_url, value).await.err().expect("a refusal");
-        assert!(failure.message.contains(&format!("runtime option ShimCgroup: {reason}")), "{failure:?}");
+        let expected = format!("runtime option ShimCgroup: {reason}");
+        assert_eq!((failure.code, failure.message), (Code::INVALID_ARGUMENT, expected));
     }
     let group = std::path::Path::new("/sys/fs/cgroup/pids/eci-tests-shim");
     std::fs::create_dir(group).unwrap();

@@ -123,7 +123,7 @@ fn shown(submount: &OwnedFd, entry: &MountEntry, ids: MountIds<'_>) -> Result<De
 }
 
 /// What lies at `relative` below `top`. A mountpoint is no symlink, so none is followed.
-pub(super) fn open_below(top: BorrowedFd<'_>, relative: &Path) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_below(top: BorrowedFd<'_>, relative: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(top, relative, flags, Mode::empty(), resolve)

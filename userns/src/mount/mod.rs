@@ -19,6 +19,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 pub(crate) use filesystem::Context;
 pub use ids::MountIds;
+pub(crate) use ids::open_below;
 
 use crate::sys::{self, MountAttr};
 use crate::{Error, Result};

@@ -65,14 +65,14 @@ fn option_string(overlay: &Overlay) -> Result<CString> {
 }
 
 /// A tmpfs over a directory, for as long as this lives, and the working directory to return to.
-struct Scratch<'a> {
+pub(super) struct Scratch<'a> {
     path: &'a Path,
     root: OwnedFd,
     before: OwnedFd,
 }
 
 impl<'a> Scratch<'a> {
-    fn mount(path: &'a Path) -> Result<Self> {
+    pub(super) fn mount(path: &'a Path) -> Result<Self> {
         let data = [("mode".to_owned(), Some("0700".to_owned()))];
         let tmpfs = Detached::filesystem("tmpfs", Some("tmpfs"), &data, &[])?;
         let before = open_directory(Path::new("."))?;
@@ -89,7 +89,7 @@ impl<'a> Scratch<'a> {
         rustix::fs::openat(&self.root, name, flags, Mode::empty()).map_err(fail)
     }
 
-    fn attach(&self, clone: &Detached, name: &str) -> Result<()> {
+    pub(super) fn attach(&self, clone: &Detached, name: &str) -> Result<()> {
         clone
             .attach_at(self.make(name)?)
             .map_err(|errno| Error::failed("attach a layer on", self.path.display(), errno))

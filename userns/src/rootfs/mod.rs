@@ -3,6 +3,7 @@
 //! Main functions:
 //! * [`assemble`]: the mounts of a Create request, or what the engine has mounted at `root.path` already, become one
 //!   [`Detached`] mount whose owners are shown through the container's map.
+//! * [`volume`]: what lies on an overlay, as a read-only volume, in the same way.
 //! * [`writable_layer`]: the directory that the container writes to, by which a lease knows that the container lives.
 //!
 //! An overlay cannot be id-mapped itself, so its layers are, and it is assembled anew over them. **The owner decides**: a
@@ -18,6 +19,7 @@ mod block;
 mod layers;
 mod options;
 mod overlay;
+mod volume;
 mod writable;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,6 +28,7 @@ use std::path::Path;
 use policy::plan::{ContainerPath, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 
+pub use volume::volume;
 pub(crate) use writable::EngineOverlay;
 pub use writable::writable_layer;
 

@@ -15,7 +15,7 @@ use crate::mountinfo::{self, MountEntry};
 use crate::{Error, Result};
 
 /// `OVERLAYFS_SUPER_MAGIC` of statfs(2).
-const OVERLAY_MAGIC: u32 = 0x794c_7630;
+pub(super) const OVERLAY_MAGIC: u32 = 0x794c_7630;
 /// What is put behind the engine's work directory to name ours.
 const WORK_SUFFIX: &str = "-eci";
 /// Options of a mounted overlay that are taken over. `volatile` is not: our own work directory is always clean.
@@ -90,7 +90,8 @@ impl Overlay {
         self.upper.filter(|_| !self.read_only)
     }
 
-    fn from_mountinfo(entry: &MountEntry, path: &Path) -> Result<Self> {
+    /// From the mount whose root is the overlay's, at `path`; the work directory is one of our own.
+    pub(super) fn from_mountinfo(entry: &MountEntry, path: &Path) -> Result<Self> {
         let mut options = Options::parse(&entry.super_options);
         options.data.retain(|(key, _)| key.ends_with("dir") || key.ends_with("dir+") || KEPT.contains(&key.as_str()));
         let mut overlay = Self::from_options(&options)?;

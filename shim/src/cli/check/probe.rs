@@ -1,7 +1,7 @@
 //! Looking at the host. Nothing is changed; what cannot be read counts as not there.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use policy::idmap::IdMap;
 use rustix::fs::{Mode, OFlags};
@@ -106,10 +106,14 @@ fn pool() -> Result<(usize, usize), String> {
     Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
 }
 
-/// Each place where engines keep files; one that does not exist yet will be made in the nearest directory above it.
+/// Each place where the engines of this host keep files. Where there is none yet, it will be made in the nearest directory
+/// above.
 fn all_storage() -> Vec<(String, String, bool)> {
     let existing = |path: &&str| Path::new(path).ancestors().find(|path| path.exists()).map(Path::to_path_buf);
-    let mut places: Vec<_> = STORAGE.iter().filter_map(existing).collect();
+    let mut places: Vec<_> = STORAGE.iter().map(PathBuf::from).filter(|path| path.exists()).collect();
+    if places.is_empty() {
+        places = STORAGE.iter().filter_map(existing).collect();
+    }
     places.sort();
     places.dedup();
     places.iter().filter_map(|path| storage(path.to_str()?)).collect()
