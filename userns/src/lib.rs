@@ -5,6 +5,7 @@
 //! * [`mount`]: mounts that are made detached, prepared through their descriptor and attached to a descriptor.
 //! * [`idmap`]: user namespaces that only carry an id map for a mount.
 //! * [`rootfs`]: the root mount, re-assembled so that files on disk keep the owners that the container sees.
+//! * [`views`]: the engine's own mount of a root filesystem and the container's, kept in agreement.
 //! * [`creds`]: the filesystem ids under which all of that is done.
 //! * [`lease`]: which container has which range of host ids.
 //!
@@ -36,5 +37,8 @@ mod sys;
 
 #[allow(clippy::disallowed_methods, reason = "what all others go through")]
 pub mod tree;
+
+#[allow(clippy::disallowed_methods, reason = "a writable layer on the host's disk, by descriptors and single names")]
+pub mod views;
 
 pub use error::{Error, Result};

@@ -15,6 +15,7 @@ use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
 use policy::spec;
 use userns::lease::ProcessId;
+use userns::views::Views;
 
 use super::audit::Subject;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
@@ -29,7 +30,7 @@ use super::pod::Shared;
 use super::process::Process;
 use super::state::State;
 use super::stdio::{self, Streams};
-use super::{Container, devices, exit, filters, ids, lock};
+use super::{Container, devices, exit, filters, ids, lock, views};
 use crate::failpoint;
 use crate::stage::launch::{Created, OrderFds};
 use crate::stage::message::{BuildOrder, Groups, Program};
@@ -62,6 +63,7 @@ struct Prepared {
     config: policy::config::Container,
     filters: Vec<Program>,
     hierarchies: Vec<String>,
+    views: Option<Views>,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -77,7 +79,8 @@ pub(super) async fn create(
     let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies } = prepared;
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views } =
+        prepared;
     let grounds = Grounds {
         names,
         cgroup,
@@ -89,6 +92,7 @@ pub(super) async fn create(
         network: joined.network,
         hooks: plan.hooks.clone(),
         stdio_owner: request.options.stdio_owner,
+        views: Mutex::new(views.map(Arc::new)),
         lease: Mutex::new(None),
     };
     let built = match draft.share_lease() {
@@ -201,7 +205,8 @@ fn ready(
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
     let config = config.container;
-    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies })
+    let views = views::of(request, &plan)?;
+    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views })
 }
 
 /// As an error of the options, which are no part of the spec.
@@ -242,13 +247,15 @@ async fn build(
         id_map: grounds.id_map,
         joins: order.joined.joins,
         rootfs: request.rootfs.clone(),
+        hand_over_root: lock(&grounds.views).is_some(),
         filters: order.filters,
         max_user_namespaces: grounds.config.max_user_namespaces,
         no_new_keyring: grounds.no_new_keyring,
         groups,
     };
-    let created = shared.launcher.create(&order, fds).await?;
+    let mut created = shared.launcher.create(&order, fds).await?;
     failpoint::hit("create-built", &request.id);
+    grounds.hold_root(created.root.take());
     for note in &created.notes {
         log::warn!(container = request.id.as_str(); "{note}");
     }

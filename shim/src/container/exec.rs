@@ -116,6 +116,7 @@ impl Container {
         let stdio = process.streams.open(self.grounds.stdio_owner(&exec.plan)).await?;
         let init = crate::sys::signal::open(self.init.pid())
             .map_err(|_| Error::FailedPrecondition(format!("container {} init process is not running", self.id)))?;
+        self.settle_views().await;
         let entry = self.grounds.cgroup.entry_beside(self.init.pid()).map_err(of_cgroup)?;
         // The container's own group is of use to its init alone.
         let (groups, fds) = launch_fds(Entry { own: None, ..entry }, stdio, vec![init]);

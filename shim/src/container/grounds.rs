@@ -3,12 +3,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use policy::config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks};
 use userns::lease::Lease;
+use userns::views::Views;
 
 use super::cgroup::{self, Cgroup};
 use super::error::Error;
@@ -37,6 +38,8 @@ pub(super) struct Grounds {
     pub(super) hooks: Hooks,
     /// Who owns the stdio, where the engine says so.
     pub(super) stdio_owner: Option<(u32, u32)>,
+    /// The engine's own view of the root filesystem and the container's, where there are two; until it is deleted.
+    pub(super) views: Mutex<Option<Arc<Views>>>,
     /// Held until the container is deleted.
     pub(super) lease: Mutex<Option<Lease>>,
 }
@@ -62,6 +65,8 @@ impl Grounds {
         if !self.hooks.poststop.is_empty() {
             hooks::poststop(launcher, bundle, &self.names.container).await;
         }
+        // The engine unmounts its own next.
+        lock(&self.views).take();
         let (lease, bundle, id) = (lock(&self.lease).take(), bundle.to_owned(), self.names.container.clone());
         blocking(move || {
             State::remove(&bundle);

@@ -5,6 +5,7 @@
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`audit`]: what is logged of what it is denied.
 //! * [`exec`]: further processes.
+//! * [`views`]: what keeps its root filesystem and the engine's view of it in agreement.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
 //! * [`stdio`], [`logging`]: where input and output go.
@@ -37,6 +38,7 @@ pub(crate) mod state;
 mod stats;
 pub(crate) mod stdio;
 mod update;
+mod views;
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -124,6 +126,7 @@ impl Container {
     fn watch(self: Arc<Self>) {
         let Some(pidfd) = lock(&self.unwatched).take() else { return };
         self.watch_oom();
+        self.watch_views();
         tokio::spawn(async move {
             let before = self.end_processes();
             self.init.watch(pidfd, &self.shared.events, &self.id, before).await;

@@ -193,6 +193,10 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let scratch = dev::scratch()?;
     place.attach(&scratch)?;
     place.attach(&root)?;
+    if order.hand_over_root {
+        let clone = Detached::clone_of(root.fd(), false, root.name())?;
+        tell(control, &Report::Root, &[clone.fd()])?;
+    }
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
     init.expect(&Sync::Settled)?;

@@ -53,6 +53,8 @@ pub(crate) struct Created {
     pub(crate) pidfd: OwnedFd,
     /// The master side of its terminal, when it has one.
     pub(crate) terminal: Option<OwnedFd>,
+    /// The tree's root mount, when the order asks for it.
+    pub(crate) root: Option<OwnedFd>,
     /// Init, waiting for Start.
     pub(crate) waiting: Waiting,
     /// What is weaker than the spec asks, for the log.
@@ -119,6 +121,7 @@ impl Launcher {
                 pid: pid_of(pidfd.as_fd()).map_err(channel("read init's pid"))?,
                 pidfd,
                 terminal: progress.terminal,
+                root: progress.root,
                 waiting: Waiting { control: init },
                 notes: progress.notes,
             }),
@@ -251,6 +254,7 @@ impl Stage {
 struct Progress {
     pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
+    root: Option<OwnedFd>,
     notes: Vec<String>,
     built: bool,
     ready: bool,
@@ -325,6 +329,7 @@ impl Progress {
                 }
             }
             Report::Terminal => self.terminal = fds.pop(),
+            Report::Root => self.root = fds.pop(),
             Report::Built => self.built = true,
             Report::Ready => self.ready = true,
             Report::Note(note) => self.notes.push(note),

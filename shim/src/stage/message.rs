@@ -37,6 +37,8 @@ pub(crate) struct BuildOrder {
     pub(crate) filters: Vec<Program>,
     /// How many user namespaces it may make; none: what the kernel lets it.
     pub(crate) max_user_namespaces: Option<u32>,
+    /// Whether the shim is to have the tree's root mount, alone ([`Report::Root`]).
+    pub(crate) hand_over_root: bool,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
     /// How its cgroups are joined.
@@ -95,6 +97,8 @@ pub(crate) enum Report {
     Helper,
     /// The process's terminal: the master side is beside the message.
     Terminal,
+    /// The root mount of the tree, without what is mounted below: a clone of it is beside the message.
+    Root,
     /// The tree stands at `root.path`: hooks of the host's namespaces may run, the build stage waits for [`Proceed`]. It is
     /// not said where there are none.
     Built,

@@ -47,6 +47,7 @@ macro_rules! on_a_docker {
 }
 
 mod bad_input;
+mod coherence;
 mod config;
 mod daemons;
 mod exec;
@@ -56,6 +57,7 @@ mod life;
 mod mounts;
 mod namespaces;
 mod network;
+mod ownership;
 mod privileged;
 mod remap;
 mod rights;

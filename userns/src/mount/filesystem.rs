@@ -1,11 +1,11 @@
-//! New filesystems: a filesystem context, from fsopen(2) to fsmount(2).
+//! New filesystems: a filesystem context, from fsopen(2) to fsmount(2); and those that are mounted, from fspick(2) on.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen,
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, fsconfig_create, fsconfig_reconfigure, fsconfig_set_fd,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, fspick,
 };
 
 use super::Detached;
@@ -30,6 +30,20 @@ impl Context {
             Err(Errno::NODEV) => Err(Error::refused(fstype, "this kernel has no such filesystem")),
             Err(errno) => Err(Error::failed("open filesystem type", fstype, errno)),
         }
+    }
+
+    /// That of the filesystem whose root `mount` is the root of; `name` stands for it in messages. It keeps the filesystem, not
+    /// the mount: that can be unmounted.
+    pub(crate) fn pick(mount: BorrowedFd<'_>, name: &str) -> Result<Self> {
+        let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let fd = fspick(mount, c"", flags).map_err(|errno| Error::failed("pick the filesystem of", name, errno))?;
+        Ok(Self { fd, fstype: name.to_owned() })
+    }
+
+    /// Reconfigures a mounted filesystem to what it is. The kernel drops every dentry of it that is not in use
+    /// (`shrink_dcache_sb` in `reconfigure_super`, fs/super.c).
+    pub(crate) fn reconfigure(&self) -> Result<()> {
+        fsconfig_reconfigure(&self.fd).map_err(|errno| Error::with_note("reconfigure", &self.fstype, errno, self.log()))
     }
 
     pub(crate) fn set_string(&self, key: &str, value: &str) -> Result<()> {

@@ -29,6 +29,7 @@ use policy::plan::{ContainerPath, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 
 pub use volume::volume;
+pub(crate) use writable::EngineOverlay;
 pub use writable::writable_layer;
 
 use self::options::Options;

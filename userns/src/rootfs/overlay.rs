@@ -85,6 +85,11 @@ impl Overlay {
         }
     }
 
+    /// Its upper directory, and our own work directory beside the engine's.
+    pub(super) fn into_writable(self) -> Option<(PathBuf, PathBuf)> {
+        self.upper.filter(|_| !self.read_only)
+    }
+
     /// From the mount whose root is the overlay's, at `path`; the work directory is one of our own.
     pub(super) fn from_mountinfo(entry: &MountEntry, path: &Path) -> Result<Self> {
         let mut options = Options::parse(&entry.super_options);

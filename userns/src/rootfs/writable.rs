@@ -1,9 +1,11 @@
 //! The directory that a container writes to, by which its lease knows that the container was not removed yet.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use policy::plan::RootMount;
 
+use super::open_directory;
 use super::options::Options;
 use super::overlay::Overlay;
 use crate::lease::LayerId;
@@ -27,6 +29,25 @@ pub fn writable_layer(mounts: &[RootMount], root_path: &Path) -> Result<Option<L
     LayerId::of(&path)
         .map(Some)
         .map_err(|error| Error::failed("find the root filesystem's directory", path.display(), error))
+}
+
+/// An overlay with a writable layer that the engine has mounted itself.
+#[derive(Debug)]
+pub(crate) struct EngineOverlay {
+    /// The root of the engine's mount, an `O_PATH` descriptor: while it is open the mount is busy.
+    pub(crate) root: OwnedFd,
+    /// The upper directory, of both overlays.
+    pub(crate) upper: PathBuf,
+    /// The work directory of our own overlay.
+    pub(crate) work: PathBuf,
+}
+
+impl EngineOverlay {
+    /// The one at `path`; none when there is no overlay, or one without a writable layer.
+    pub(crate) fn at(path: &Path) -> Result<Option<Self>> {
+        let Some((upper, work)) = Overlay::mounted_at(path)?.and_then(Overlay::into_writable) else { return Ok(None) };
+        Ok(Some(Self { root: open_directory(path)?, upper, work }))
+    }
 }
 
 fn of_mount(mount: &RootMount) -> Result<Option<PathBuf>> {
