@@ -31,6 +31,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod binds;
 pub mod config;
 pub mod fields;
 pub mod idmap;

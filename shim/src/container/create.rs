@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use oci_spec::runtime::Spec;
+use policy::binds;
 use policy::config::Config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
@@ -59,6 +60,7 @@ struct Prepared {
     cgroup: Cgroup,
     seccomp: Option<Program>,
     hierarchies: Vec<String>,
+    binds: binds::Rules,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -70,11 +72,11 @@ pub(super) async fn create(
     shared: &Arc<Shared>,
     networks: Vec<Identity>,
 ) -> Result<(Arc<Container>, Event), Error> {
-    let (asked, namespace) = (request.clone(), shared.namespace.clone());
-    let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
+    let (asked, of_shim) = (request.clone(), shared.clone());
+    let prepared = blocking(move || prepare(&asked, &of_shim, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies } = prepared;
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies, binds } = prepared;
     let grounds = Grounds {
         names,
         cgroup,
@@ -89,7 +91,7 @@ pub(super) async fn create(
     };
     let built = match draft.share_lease() {
         Ok(lease) => {
-            let order = Order { plan, joined, lease, seccomp, hierarchies };
+            let order = Order { plan, joined, lease, seccomp, hierarchies, binds };
             build(&request, shared, &init, &grounds, order).await
         }
         Err(error) => Err(error),
@@ -138,7 +140,7 @@ pub(super) async fn create(
 }
 
 /// The half that only looks at files and writes some: config and spec, then what [`ready`] does.
-fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<Prepared, Error> {
+fn prepare(request: &Request, shared: &Shared, networks: &[Identity]) -> Result<Prepared, Error> {
     if !request.options.shim_cgroup.is_empty() {
         cgroup::own::enter(&request.options.shim_cgroup).map_err(of_option)?;
     }
@@ -150,18 +152,19 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
         log::warn!(container = request.id.as_str(); "{note}");
     }
     let subject = Subject::new(&request.id, &loaded.value);
-    let prepared = ready(request, namespace, networks, &config, (&loaded.value, subject.clone()));
+    let prepared = ready(request, shared, networks, &config, (&loaded.value, subject.clone()));
     prepared.inspect_err(|error| subject.refused(error))
 }
 
 /// Plan, namespaces, lease, cgroups.
 fn ready(
     request: &Request,
-    namespace: &str,
+    shared: &Shared,
     networks: &[Identity],
     config: &Config,
     (spec, subject): (&Spec, Subject),
 ) -> Result<Prepared, Error> {
+    let namespace = shared.namespace.as_str();
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
     let mut plan = spec::plan(spec, &asked)?;
     if request.options.systemd_cgroup {
@@ -191,7 +194,25 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
-    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies })
+    let binds = bind_rules(request, shared, config, &plan, &joined);
+    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies, binds })
+}
+
+/// What may be bound into it.
+fn bind_rules(request: &Request, shared: &Shared, config: &Config, plan: &Plan, joined: &Joined) -> binds::Rules {
+    let asked = binds::Request {
+        bundle: &request.bundle,
+        root: &plan.root.path,
+        rootfs: &request.rootfs,
+        sockets: &shared.sockets,
+    };
+    // In a pod it is the sandbox whose files it is given, and that is who the shim is of.
+    let alone = shared.group == request.id;
+    let joins = &joined.joins;
+    let network = joins.is_joined(plan::NamespaceKind::Network) && !joins.network_is_host_owned;
+    let shares = alone && (network || joins.is_joined(plan::NamespaceKind::Ipc));
+    let ids = binds::Ids { own: vec![request.id.clone(), shared.group.clone()], shares };
+    binds::Rules::new(&config.mounts, &asked, ids)
 }
 
 /// As an error of the options, which are no part of the spec.
@@ -209,6 +230,7 @@ struct Order {
     lease: OwnedFd,
     seccomp: Option<Program>,
     hierarchies: Vec<String>,
+    binds: binds::Rules,
 }
 
 /// The half that makes processes: stdio and the build stage.
@@ -235,6 +257,7 @@ async fn build(
         seccomp: order.seccomp,
         no_new_keyring: grounds.no_new_keyring,
         groups,
+        binds: order.binds,
     };
     let created = shared.launcher.create(&order, fds).await?;
     failpoint::hit("create-built", &request.id);

@@ -1,14 +1,15 @@
 //! Executes the plan's mounts onto the container's tree: each is made detached, given its flags and its id map, and then
 //! attached to a descriptor below the root; no path is resolved twice.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
+use policy::plan::{ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
-use userns::mount::{Detached, MountIds};
+use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
+use super::binds::{Source, Sources, mount_failed};
 use super::message::{BuildOrder, Failure};
 use super::{copy_up, dev, namespaces};
 
@@ -26,8 +27,6 @@ pub(super) struct Builder<'a> {
     pub(super) tree: &'a Tree,
     /// A tmpfs that no container has a path to.
     pub(super) scratch: &'a Detached,
-    /// Its user namespace.
-    pub(super) user: BorrowedFd<'a>,
     /// The host's procfs.
     pub(super) proc: BorrowedFd<'a>,
     /// Its init, as the host counts.
@@ -37,6 +36,8 @@ pub(super) struct Builder<'a> {
     /// The root of the tmpfs that was mounted on `/dev`, unless the spec binds something else there. A volume may have
     /// come to cover it since, through a symlink of the image, and gets no device nodes for that.
     dev: RefCell<Option<OwnedFd>>,
+    /// What hides files and directories, once there is something to hide.
+    covers: OnceCell<dev::Covers>,
 }
 
 impl<'a> Builder<'a> {
@@ -44,16 +45,16 @@ impl<'a> Builder<'a> {
         order: &'a BuildOrder,
         tree: &'a Tree,
         scratch: &'a Detached,
-        user: BorrowedFd<'a>,
         proc: BorrowedFd<'a>,
         init: i32,
     ) -> Self {
-        Self { order, tree, scratch, user, proc, init, late: RefCell::default(), dev: RefCell::default() }
+        let (late, dev, covers) = Default::default();
+        Self { order, tree, scratch, proc, init, late, dev, covers }
     }
 
-    /// Makes every mount of the spec, in its order, and a `/dev` of our own where the spec has none: device nodes never
+    /// Makes every mount of the spec, in its order, with the sources of those that are bind mounts, and a `/dev` of our own where the spec has none: device nodes never
     /// go to the image's tree.
-    pub(super) fn mounts(&self) -> Result<(), Failure> {
+    pub(super) fn mounts(&self, sources: Sources) -> Result<(), Failure> {
         if self.order.plan.mount_label.is_some() && !self.host_has_selinux()? {
             return Err(Failure::line("linux.mountLabel: this host has no SELinux"));
         }
@@ -61,10 +62,12 @@ impl<'a> Builder<'a> {
         if !mounts.iter().any(|mount| mount.destination.as_str() == dev::DEV) {
             self.attach_new(&dev::default_mount()?)?;
         }
-        for mount in mounts {
-            self.attach_new(mount).map_err(|failure| {
-                Failure::line(format!("mounts[{}] {}: {}", mount.index, mount.destination, failure.line))
-            })?;
+        for (mount, source) in mounts.iter().zip(sources.0) {
+            let made = match source {
+                Some(source) => self.bind(mount, source),
+                None => self.attach_new(mount),
+            };
+            made.map_err(|failure| mount_failed(mount, failure))?;
         }
         Ok(())
     }
@@ -94,18 +97,21 @@ impl<'a> Builder<'a> {
                 Detached::filesystem(fstype, source.as_deref(), &self.options(data)?, &[])?,
                 self.tree.mountpoint_dir(&mount.destination)?,
             ),
-            MountKind::Bind { source, recursive, id_map } => {
-                let (detached, directory) = self.bind(source, *recursive, id_map)?;
-                let at = if directory {
-                    self.tree.mountpoint_dir(&mount.destination)?
-                } else {
-                    self.tree.mountpoint_file(&mount.destination)?
-                };
-                (detached, at)
-            }
+            MountKind::Bind { .. } => return Err(Failure::line("its source was not opened")),
         };
-        let binding = matches!(mount.kind, MountKind::Bind { .. });
-        self.finish(mount, detached, &at, !binding)
+        self.finish(mount, detached, &at, true)
+    }
+
+    fn bind(&self, mount: &Mount, source: Source) -> Result<(), Failure> {
+        let at = match source.directory {
+            true => self.tree.mountpoint_dir(&mount.destination)?,
+            false => self.tree.mountpoint_file(&mount.destination)?,
+        };
+        self.prepare(mount, &source.detached, &at, mount.flags)?;
+        if mount.destination.as_str() == dev::DEV {
+            *self.dev.borrow_mut() = None;
+        }
+        if source.has_covers() { source.cover(self.covers()?) } else { Ok(()) }
     }
 
     /// Refuses a place to which only a symlink of the image can have led: the root directory, which the mount would cover,
@@ -130,20 +136,14 @@ impl<'a> Builder<'a> {
         self.dev.take()
     }
 
-    /// Gives a mount its flags and its propagation, and attaches it; `late` puts its read-only flag off.
+    /// Gives a new filesystem its flags and its propagation, and attaches it; `late` puts its read-only flag off.
     pub(super) fn finish(&self, mount: &Mount, detached: Detached, at: &Node, late: bool) -> Result<(), Failure> {
-        self.check_place(at, &mount.destination)?;
         let mut flags = mount.flags;
         let late = late && flags.set & RDONLY != 0;
         if late {
             flags.set &= !RDONLY;
         }
-        detached.set_flags(flags, false)?;
-        detached.set_flags(mount.recursive_flags, true)?;
-        if let Some((propagation, recursive)) = mount.propagation {
-            detached.set_propagation(propagation, recursive)?;
-        }
-        detached.attach(at)?;
+        self.prepare(mount, &detached, at, flags)?;
         if mount.destination.as_str() == dev::DEV {
             let ours = matches!(mount.kind, MountKind::Tmpfs { .. });
             let keep = || rustix::io::fcntl_dupfd_cloexec(detached.fd(), 3).map_err(Failure::at("keep", dev::DEV));
@@ -153,6 +153,16 @@ impl<'a> Builder<'a> {
             self.late.borrow_mut().push(detached);
         }
         Ok(())
+    }
+
+    fn prepare(&self, mount: &Mount, detached: &Detached, at: &Node, flags: MountFlags) -> Result<(), Failure> {
+        self.check_place(at, &mount.destination)?;
+        detached.set_flags(flags, false)?;
+        detached.set_flags(mount.recursive_flags, true)?;
+        if let Some((propagation, recursive)) = mount.propagation {
+            detached.set_propagation(propagation, recursive)?;
+        }
+        Ok(detached.attach(at)?)
     }
 
     /// The ipc namespace makes its mqueue filesystem itself, when it is cloned: by the host's root, who owns the
@@ -185,28 +195,6 @@ impl<'a> Builder<'a> {
             copy_up::copy(at.as_fd(), detached.fd())?;
         }
         self.finish(mount, detached, &at, true)
-    }
-
-    fn bind(&self, source: &std::path::Path, recursive: bool, ids: &BindIds) -> Result<(Detached, bool), Failure> {
-        let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Failure::at("open source", source.display()))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let name = source.display().to_string();
-        let detached = match ids {
-            BindIds::Container => {
-                let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
-                Detached::bind(&fd, recursive, ids, &name)?
-            }
-            BindIds::Explicit { uid, gid, recursive: mapped } => {
-                let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;
-                let ids = MountIds { userns: namespace.as_fd(), own: None };
-                let detached = Detached::clone_of(&fd, recursive, &name)?;
-                detached.id_map(fd.as_fd(), ids, *mapped)?;
-                detached
-            }
-        };
-        Ok((detached, directory))
     }
 
     /// A procfs of the container's pid namespace, detached.
@@ -258,15 +246,18 @@ impl<'a> Builder<'a> {
     /// Covers files with a null device and directories with an empty tmpfs. Both are our own, on a filesystem that no
     /// container has ever had a path to (CVE-2025-31133: a mask that was bound from the container's `/dev/null`).
     fn mask(&self) -> Result<(), Failure> {
-        let mut covers = None;
         for path in &self.order.plan.masked_paths {
             let Some(node) = self.tree.try_open(path)? else { continue };
-            let covers: &dev::Covers = match &mut covers {
-                Some(covers) => covers,
-                covers @ None => covers.insert(dev::Covers::new(self.scratch)?),
-            };
-            covers.of(node.is_dir()?)?.attach(&node)?;
+            self.covers()?.of(node.is_dir()?)?.attach(&node)?;
         }
         Ok(())
+    }
+
+    fn covers(&self) -> Result<&dev::Covers, Failure> {
+        if let Some(covers) = self.covers.get() {
+            return Ok(covers);
+        }
+        let covers = dev::Covers::new(self.scratch)?;
+        Ok(self.covers.get_or_init(|| covers))
     }
 }

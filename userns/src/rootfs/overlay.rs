@@ -141,7 +141,7 @@ impl Overlay {
         let layers = Layers::open(&self.lowers, self.upper.as_ref(), ids)?;
         let detached = match (&self.upper, self.lowers.as_slice()) {
             // An overlay needs two layers; one alone is what it would show. Cloned anew: a clone cannot be (before 6.15).
-            (None, [lower]) => Detached::bind(open_directory(lower)?, false, ids, &lower.display().to_string())?,
+            (None, [lower]) => Detached::bind(open_directory(lower)?, false, ids, &lower.display().to_string(), &[])?,
             _ if request.route == LayerRoute::Attached => attached::mount(self, &layers, request.path)?,
             _ => match self.by_descriptors(&layers)? {
                 Some(detached) => detached,
