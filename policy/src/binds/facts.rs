@@ -19,6 +19,8 @@ pub struct Place {
     pub filesystem: String,
     /// The path from the filesystem's own root: the mount's root in mountinfo, and the path below its mountpoint.
     pub path: PathBuf,
+    /// How the file's own path goes on from there, through the mounts on top; empty at its own place.
+    pub on: PathBuf,
 }
 
 /// What kind of file it is.

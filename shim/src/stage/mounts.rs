@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
 use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
-use super::binds::{Source, Sources, mount_failed};
+use super::binds::{Opened, Source, Sources, mount_failed};
 use super::message::{BuildOrder, Failure};
 use super::{copy_up, dev, namespaces};
 
@@ -63,9 +63,10 @@ impl<'a> Builder<'a> {
             self.attach_new(&dev::default_mount()?)?;
         }
         for (mount, source) in mounts.iter().zip(sources.0) {
-            let made = match source {
-                Some(source) => self.bind(mount, source),
-                None => self.attach_new(mount),
+            let made = match &source {
+                Opened::Bind(source) => self.bind(mount, source),
+                Opened::Layers(layers) => self.filesystem(mount, ("overlay", layers.source.as_deref()), &layers.data),
+                Opened::Nothing => self.attach_new(mount),
             };
             made.map_err(|failure| mount_failed(mount, failure))?;
         }
@@ -93,16 +94,21 @@ impl<'a> Builder<'a> {
             ),
             MountKind::Tmpfs { data } => return self.tmpfs(mount, data),
             MountKind::Cgroup => return super::cgroupfs::mount(self, mount),
-            MountKind::Filesystem { fstype, source, data } => (
-                Detached::filesystem(fstype, source.as_deref(), &self.options(data)?, &[])?,
-                self.tree.mountpoint_dir(&mount.destination)?,
-            ),
+            MountKind::Filesystem { fstype, source, data } => {
+                return self.filesystem(mount, (fstype, source.as_deref()), data);
+            }
             MountKind::Bind { .. } => return Err(Failure::line("its source was not opened")),
         };
         self.finish(mount, detached, &at, true)
     }
 
-    fn bind(&self, mount: &Mount, source: Source) -> Result<(), Failure> {
+    fn filesystem(&self, mount: &Mount, (fstype, source): (&str, Option<&str>), data: &Data) -> Result<(), Failure> {
+        let detached = Detached::filesystem(fstype, source, &self.options(data)?, &[])?;
+        let at = self.tree.mountpoint_dir(&mount.destination)?;
+        self.finish(mount, detached, &at, true)
+    }
+
+    fn bind(&self, mount: &Mount, source: &Source) -> Result<(), Failure> {
         let at = match source.directory {
             true => self.tree.mountpoint_dir(&mount.destination)?,
             false => self.tree.mountpoint_file(&mount.destination)?,

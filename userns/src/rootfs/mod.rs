@@ -26,6 +26,7 @@ use std::path::Path;
 use policy::plan::{ContainerPath, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 
+pub use overlay::{split_layers, unescape};
 pub use writable::writable_layer;
 
 use self::options::Options;

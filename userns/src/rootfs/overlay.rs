@@ -195,8 +195,8 @@ impl Overlay {
     }
 }
 
-/// Splits at `:`, and undoes the escapes of `:` and `\`.
-fn split_layers(value: &str) -> Vec<String> {
+/// Splits a `lowerdir` at `:`, and undoes the escapes of `:` and `\`.
+pub fn split_layers(value: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
@@ -215,7 +215,8 @@ fn split_layers(value: &str) -> Vec<String> {
     parts
 }
 
-fn unescape(value: &str) -> String {
+/// Undoes the escapes of the path of one layer.
+pub fn unescape(value: &str) -> String {
     let mut characters = value.chars();
     let mut plain = String::with_capacity(value.len());
     while let Some(character) = characters.next() {

@@ -4,29 +4,43 @@
 //! It happens before anything of the container is mounted in this stage's mount namespace, so that no source can lead to what
 //! is made here.
 //!
-//! * [`Sources`]: the clones of all of them, in the order of the plan's mounts.
-//! * [`Source`]: one clone, ready to be attached, and what of it is to be covered then.
+//! * [`Sources`]: those of all mounts, in the order of the plan.
+//! * [`Source`]: the clone for one bind mount, ready to be attached, and what of it is to be covered then.
+//! * [`layers`]: the layers of an overlay that the spec asks for, which show the host's directories as a bind mount does.
 //! * [`probe`]: the facts.
 //!
 //! Invariant: no path is resolved twice, and none through a magic link of procfs: what these name (`/proc/self/fd/3`) depends
 //! on who opens them.
 
+mod layers;
 mod probe;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use policy::binds::{self, Cover, Known, Rules};
-use policy::plan::{BindIds, MountKind};
+use policy::binds::facts::{self, Kind};
+use policy::binds::{self, Cover, Known};
+use policy::plan::{BindIds, Mount, MountKind};
 use userns::mount::{Detached, MountIds};
 use userns::mountinfo::{self, MountEntry};
 
 use super::channel::Channel;
 use super::dev::Covers;
 use super::message::{BuildOrder, Failure, Report};
+pub(super) use layers::Layers;
 
-/// The sources of a plan's mounts; none for a mount that is no bind mount.
-pub(super) struct Sources(pub(super) Vec<Option<Source>>);
+/// The sources of a plan's mounts.
+pub(super) struct Sources(pub(super) Vec<Opened>);
+
+/// What was opened for one mount.
+pub(super) enum Opened {
+    /// Nothing: it shows no file of the host.
+    Nothing,
+    /// The source of a bind mount.
+    Bind(Source),
+    /// The layers of an overlay.
+    Layers(Layers),
+}
 
 /// The source of one bind mount.
 pub(super) struct Source {
@@ -60,31 +74,35 @@ impl Sources {
         user: BorrowedFd<'_>,
         proc: BorrowedFd<'_>,
     ) -> Result<Self, Failure> {
+        let shows = |mount: &&Mount| matches!(mount.kind, MountKind::Bind { .. } | MountKind::Filesystem { .. });
         let mounts = &order.plan.mounts;
-        if !mounts.iter().any(|mount| matches!(mount.kind, MountKind::Bind { .. })) {
-            return Ok(Self(mounts.iter().map(|_| None).collect()));
+        if !mounts.iter().any(|mount| shows(&mount)) {
+            return Ok(Self(mounts.iter().map(|_| Opened::Nothing).collect()));
         }
         let entries = mountinfo::read()?;
         let known = probe::known(&order.binds, &entries)?;
         let bench = Bench { order, user, proc, mounts: entries, known };
-        let mut sources = Vec::with_capacity(mounts.len());
-        for mount in mounts {
-            let MountKind::Bind { source, recursive, id_map } = &mount.kind else {
-                sources.push(None);
-                continue;
-            };
-            let source = bench.source(source, *recursive, id_map).map_err(|failure| mount_failed(mount, failure))?;
-            for note in source.detached.notes() {
-                control.send(&Report::Note(note.to_owned()), &[]).map_err(Failure::at("report to", "the shim"))?;
-            }
-            sources.push(Some(source));
+        let open = |mount| bench.mount(mount).map_err(|failure| mount_failed(mount, failure));
+        let sources = Self(mounts.iter().map(open).collect::<Result<_, _>>()?);
+        for note in sources.0.iter().flat_map(Opened::notes) {
+            control.send(&Report::Note(note.to_owned()), &[]).map_err(Failure::at("report to", "the shim"))?;
         }
-        Ok(Self(sources))
+        Ok(sources)
+    }
+}
+
+impl Opened {
+    /// What is weaker than the spec asks.
+    fn notes(&self) -> Vec<&str> {
+        match self {
+            Self::Bind(source) => source.detached.notes(),
+            Self::Nothing | Self::Layers(_) => Vec::new(),
+        }
     }
 }
 
 /// A failure at one of the spec's mounts, with its index and destination in front. A denial has a line of its own.
-pub(super) fn mount_failed(mount: &policy::plan::Mount, failure: Failure) -> Failure {
+pub(super) fn mount_failed(mount: &Mount, failure: Failure) -> Failure {
     match failure.denial {
         Some(_) => failure,
         None => Failure::line(format!("mounts[{}] {}: {}", mount.index, mount.destination, failure.line)),
@@ -92,17 +110,32 @@ pub(super) fn mount_failed(mount: &policy::plan::Mount, failure: Failure) -> Fai
 }
 
 impl Bench<'_> {
+    fn mount(&self, mount: &Mount) -> Result<Opened, Failure> {
+        match &mount.kind {
+            MountKind::Bind { source, recursive, id_map } => self.source(source, *recursive, id_map).map(Opened::Bind),
+            MountKind::Filesystem { fstype, source, data } if fstype == "overlay" => {
+                layers::open(self, source.clone(), data).map(Opened::Layers)
+            }
+            _ => Ok(Opened::Nothing),
+        }
+    }
+
     fn source(&self, path: &Path, recursive: bool, ids: &BindIds) -> Result<Source, Failure> {
+        let (fd, kind, covers) = self.judged(path, recursive)?;
+        let detached = self.cloned(&fd, path, recursive, ids, &covers)?;
+        Ok(Source { detached, directory: kind == Kind::Directory, covers })
+    }
+
+    /// Opens a path of the host and lets policy judge it.
+    fn judged(&self, path: &Path, recursive: bool) -> Result<(OwnedFd, Kind, Vec<Cover>), Failure> {
         let fd = probe::open(path).map_err(Failure::at("open source", path.display()))?;
         let looked = probe::look(fd.as_fd(), path, &self.mounts)?;
-        let rules: &Rules = &self.order.binds;
-        let directory = looked.object.kind == binds::facts::Kind::Directory;
-        let carried =
-            if recursive && directory { probe::carried(fd.as_fd(), &looked, &self.mounts)? } else { Vec::new() };
-        let source = binds::facts::Source { object: looked.object, carried };
-        let covers = rules.judge(&self.known, path, &looked.path, &source)?;
-        let detached = self.cloned(&fd, path, recursive, ids, &covers)?;
-        Ok(Source { detached, directory, covers })
+        let kind = looked.object.kind;
+        let carries = recursive && kind == Kind::Directory;
+        let carried = if carries { probe::carried(fd.as_fd(), &looked, &self.mounts)? } else { Vec::new() };
+        let source = facts::Source { object: looked.object, carried };
+        let covers = self.order.binds.judge(&self.known, path, &looked.path, &source)?;
+        Ok((fd, kind, covers))
     }
 
     fn cloned(
@@ -147,7 +180,7 @@ impl Source {
                 return Err(probe::moved(&cover.relative));
             }
             covers
-                .of(kind == binds::facts::Kind::Directory)?
+                .of(kind == Kind::Directory)?
                 .attach_at(&place)
                 .map_err(Failure::at("cover", cover.relative.display()))?;
         }
