@@ -195,9 +195,9 @@ impl Rules {
 
     /// Who makes what lies at a place for this one container; none where no engine does.
     fn maker(&self, known: &Known, place: &Place) -> Option<Maker> {
-        self.entries(known)
-            .filter(|(_, found)| found.exists)
-            .find_map(|(entry, found)| made::made(entry.class, place.below(found.object.place()?)?, &self.ids))
+        self.entries(known).filter(|(_, found)| found.exists).find_map(|(entry, found)| {
+            made::made(entry.class, &place.below(found.object.place()?)?.join(&place.on), &self.ids)
+        })
     }
 
     /// Whether the operator's list has it, or an engine makes it.

@@ -66,6 +66,8 @@ const NOBODYS: [&str; 10] = [
 #[tokio::test]
 async fn what_engines_make_for_one_container_is_bound_and_nothing_beside_it() {
     let machine = Machine::new();
+    // Some of it on a disk of its own.
+    machine.room.sh(&format!("cd {}; mkdir disk; mount --bind disk /var/lib/docker/volumes", machine.dir)).ok();
     machine.room.sh("cri=/run/containerd/io.containerd.grpc.v1.cri; mkdir -p $cri; mount -t tmpfs tmpfs $cri").ok();
     for source in OWN {
         let bundle = Bundle::new();

@@ -120,11 +120,15 @@ fn object(stat: &Statx, path: &Path, mounts: &[MountEntry]) -> Option<(Object, u
 
 /// The place of `path`, which lies on `mount`, and those of the mountpoints above it.
 fn places(mount: &MountEntry, path: &Path, mounts: &[MountEntry]) -> Option<Vec<Place>> {
-    let (mut mount, mut path) = (mount, path);
+    let (whole, mut mount, mut path) = (path, mount, path);
     let mut places = Vec::new();
     loop {
         let relative = path.strip_prefix(&mount.mount_point).ok()?;
-        places.push(Place { filesystem: mount.device.clone(), path: mount.root.join(relative).components().collect() });
+        places.push(Place {
+            filesystem: mount.device.clone(),
+            path: mount.root.join(relative).components().collect(),
+            on: whole.strip_prefix(path).ok()?.to_owned(),
+        });
         let parent = mounts.iter().find(|entry| entry.id == mount.parent && entry.id != mount.id);
         let Some(parent) = parent.filter(|_| places.len() <= mounts.len()) else { return Some(places) };
         (path, mount) = (&mount.mount_point, parent);
