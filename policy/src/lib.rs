@@ -16,6 +16,9 @@
 //!    whose user namespace the container lives in, and whether those that the spec leaves out are the host's.
 //! 4. Once the id map is known, [`spec::check_ids`] holds the ids of the plan against it.
 //!
+//! 5. The caller looks at the source of each bind mount on its descriptor; [`binds::Rules`] decides whether it may be bound, and
+//!    what below it is covered.
+//!
 //! The process of an exec request goes through [`spec::load_process`] and [`spec::plan_process`].
 //!
 //! Main types:

@@ -33,6 +33,7 @@ macro_rules! on_each_docker {
     };
 }
 
+mod mount_policy;
 mod run;
 
 static TRIXIE_OVERLAY2: Docker = Docker::new("docker-trixie", "overlay2");

@@ -168,7 +168,7 @@ async fn what_lies_beside_something_restricted_is_bound() {
     let dir = &machine.dir;
     assert_eq!(machine.shows("/var/lib/docker-other", "cat /m/name; cat /m/file").await, "docker-other\nx");
     assert_eq!(machine.shows("/etc/hosts", "cat /m").await, "hosts");
-    assert_eq!(machine.shows(&format!("{dir}/home/user"), "cat /m/file;").await, "mine");
+    assert_eq!(machine.shows(&format!("{dir}/home/user"), "cat /m/file; echo new > /m/new").await, "mine");
     assert_eq!(machine.room.sh(&format!("stat -c %u:%g {dir}/home/user/new")).ok(), "0:0");
     machine.room.sh(&format!("mkdir -p {dir}/m/6.1 /lib/modules; echo x > {dir}/m/6.1/dep; mount --bind {dir}/m /lib/modules; mount --bind {dir}/m /usr/src")).ok();
     assert_eq!(machine.shows("/lib/modules", "cat /m/6.1/dep").await, "x");
