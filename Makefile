@@ -8,7 +8,7 @@ SHIM = target/$(TARGET)/release/containerd-shim-eci-v2
 # One static executable: three of it run for every container, and finding its libraries would take each a third of its time.
 STATIC = --config "target.'cfg(target_env = \"gnu\")'.rustflags=['-C', 'target-feature=+crt-static']"
 
-.PHONY: all build demo test bench fuzz install lint deny clean conformance
+.PHONY: all build demo test bench fuzz install lint deny clean conformance soak
 
 all: build
 
@@ -51,6 +51,11 @@ deny:
 conformance: build
 	tests/setup
 	tests/conformance $(SHIM)
+
+# 500 containers, 100 restarts, 1000 execs and 50 starts at once through Docker, and nothing that adds up. Some eight minutes.
+soak:
+	tests/setup
+	ECI_SOAK=1 tests/run -p tests --test soak -- --nocapture
 
 clean:
 	cargo clean

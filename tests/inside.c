@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/if_tun.h>
 #include <linux/keyctl.h>
 #include <linux/mount.h>
@@ -18,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -47,6 +49,19 @@ static int open_tree(const char *path, unsigned flags) {
 
 static int move_mount(int fd, const char *target) {
     return syscall(SYS_move_mount, fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+// mkdir-as ID PATH: makes a directory with a filesystem user and group id, and with the capability to reach it, which
+// setfsuid(2) drops.
+static void mkdir_as(char **args) {
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct sets[2];
+    setfsgid(atoi(args[0]));
+    setfsuid(atoi(args[0]));
+    need(syscall(SYS_capget, &head, sets));
+    sets[0].effective |= 1 << CAP_DAC_OVERRIDE;
+    need(syscall(SYS_capset, &head, sets));
+    need(mkdir(args[1], 0755));
 }
 
 // setattr-rw PATH: mount_setattr(2) clears the read-only attribute of a mount.
@@ -203,6 +218,7 @@ static const struct {
     int arguments;
     void (*act)(char **args);
 } verbs[] = {
+    {"mkdir-as", 2, mkdir_as},
     {"setattr-rw", 1, setattr_rw},
     {"setattr-rw-all", 1, setattr_rw_all},
     {"setattr-ro", 1, setattr_ro},

@@ -14,10 +14,10 @@ pub const IMAGE: &str = "docker.io/library/busybox:latest";
 /// Prints [`Host::traces`]: mounts (without their ids, which are given anew), cgroups, leases, sockets, bundles, network
 /// namespaces and processes, and what dockerd keeps of containers, volumes and networks. Not fifos: they are `ctr`'s, which
 /// forgets those of an exec that it has detached from. Nor dockerd's files for network namespaces, which it removes once a minute:
-/// those that are mounts are namespaces.
+/// those that are mounts are namespaces. Nor BuildKit's group for containers of its own.
 const TRACES: &str = "containerd-shim-eci-v2 ranges > /dev/null
     sed 's/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
-    find /sys/fs/cgroup -type d
+    find /sys/fs/cgroup -type d ! -path '*/docker/buildkit*'
     find /run/eci -mindepth 1 ! -path /run/eci/ranges ! -path /run/eci/ranges/lock ! -path /run/eci/s 2> /dev/null
     find /run/containerd/s /run/netns -mindepth 1 2> /dev/null
     find /run/containerd /var/lib/containerd -path '*/io.containerd.runtime.v2.task/*/*' -prune 2> /dev/null

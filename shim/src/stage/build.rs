@@ -183,6 +183,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
     init.expect(&Sync::Settled)?;
+    namespaces::set_clocks(order, proc.as_fd(), init.pid)?;
     if let Some(own) = &init.own {
         leaf::limit_to_one(order, own.as_fd())?;
     }

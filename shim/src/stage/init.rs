@@ -58,13 +58,16 @@ fn live(
         return Err(Failure::line("the build stage is out of step"));
     }
     namespaces::join_groups(tasks)?;
-    namespaces::settle(order)?;
+    let own_clocks = namespaces::settle(order)?;
     failpoint::hit("stage-init-settled", &order.id);
     build::say(stage, "the build stage", &Sync::Settled, &[])?;
 
     let (Sync::Assembled, terminal) = hear(stage)? else {
         return Err(Failure::line("the build stage is out of step"));
     };
+    if own_clocks {
+        namespaces::enter_own_clocks(proc.as_fd())?;
+    }
     namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("lock", "the mount tree"))?;
     failpoint::hit("stage-init-locked", &order.id);
     propagate(order)?;

@@ -7,6 +7,7 @@ use policy::idmap::IdMap;
 use policy::plan::NamespaceKind;
 use rustix::fs::{Mode, OFlags, Uid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
+use rustix::time::ClockId;
 
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure};
@@ -89,18 +90,42 @@ pub(super) fn join_groups(tasks: Vec<OwnedFd>) -> Result<(), Failure> {
     tasks.into_iter().try_for_each(join).map_err(Failure::at("join", "the container's cgroup"))
 }
 
-/// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out.
-pub(super) fn settle(order: &BuildOrder) -> Result<(), Failure> {
+/// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out. Says
+/// whether a time namespace is among them, for [`enter_own_clocks`].
+pub(super) fn settle(order: &BuildOrder) -> Result<bool, Failure> {
     // In a leaf it was made before.
     if !order.joins.joined.contains(&NamespaceKind::Cgroup) && !order.groups.leaf {
         unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))?;
     }
-    if order.joins.joined.contains(&NamespaceKind::Time) || !host_has(NamespaceKind::Time) {
+    let own_clocks = has_own_clocks(order);
+    if own_clocks {
+        unshare(UnshareFlags::NEWTIME).map_err(Failure::at("unshare", "the time namespace"))?;
+    }
+    Ok(own_clocks)
+}
+
+/// Whether the container gets a time namespace of its own.
+fn has_own_clocks(order: &BuildOrder) -> bool {
+    !order.joins.joined.contains(&NamespaceKind::Time) && host_has(NamespaceKind::Time)
+}
+
+/// Sets the clocks of the time namespace that init has made for its children: the container boots now. The host's root
+/// does it, because init, which nobody inside may trace, is not let near its own file.
+pub(super) fn set_clocks(order: &BuildOrder, proc: BorrowedFd<'_>, init: i32) -> Result<(), Failure> {
+    if !has_own_clocks(order) {
         return Ok(());
     }
-    unshare(UnshareFlags::NEWTIME).map_err(Failure::at("unshare", "the time namespace"))?;
-    // unshare(2) makes it for children only; pid 1 moves in by setns(2), which needs no fork (time_namespaces(7)).
-    let time = rustix::fs::open("/proc/self/ns/time_for_children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    // Whole seconds, because neither clock may become negative (proc_timens_set_offset() of kernel/time/namespace.c).
+    let offset = |name: &str, clock| format!("{name} -{} 0\n", rustix::time::clock_gettime(clock).tv_sec);
+    let offsets = offset("monotonic", ClockId::Monotonic) + &offset("boottime", ClockId::Boottime);
+    write_below(proc, &format!("{init}/timens_offsets"), &offsets)
+}
+
+/// Init's part after that: unshare(2) makes a time namespace for children only; pid 1 moves in by setns(2), which needs
+/// no fork (time_namespaces(7)). From then on the offsets cannot be changed.
+pub(super) fn enter_own_clocks(proc: BorrowedFd<'_>) -> Result<(), Failure> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let time = rustix::fs::openat(proc, "thread-self/ns/time_for_children", flags, Mode::empty())
         .map_err(Failure::at("open", "the time namespace"))?;
     join(NamespaceKind::Time, time.as_fd())
 }

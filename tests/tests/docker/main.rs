@@ -33,7 +33,15 @@ macro_rules! on_each_docker {
     };
 }
 
+mod bad_input;
+mod daemons;
+mod exec;
+mod images;
+mod life;
 mod mount_policy;
+mod mounts;
+mod network;
+mod rights;
 mod run;
 
 static TRIXIE_OVERLAY2: Docker = Docker::new("docker-trixie", "overlay2");

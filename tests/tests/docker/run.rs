@@ -42,7 +42,8 @@ fn streams_are_passed(host: &Host) {
 fn user_groups_directory_and_environment_are_as_asked(host: &Host) {
     let who = "$DOCKER --rm --user user:users --group-add 2000 --group-add nobody --workdir /var/www -e A='b c' -e D= \
                --hostname inside --domainname example busybox sh -c 'id; pwd; echo \"$A|$D|$(hostname)|$HOME\"; cat /proc/sys/kernel/domainname'";
-    let expected = "uid=1000(user) gid=100(users) groups=2000,65534(nobody)\n/var/www\nb c||inside|/home\nexample";
+    let expected =
+        "uid=1000(user) gid=100(users) groups=100(users),2000,65534(nobody)\n/var/www\nb c||inside|/home\nexample";
     assert_eq!(host.sh(who).ok(), expected);
     // Ids without a name, and a directory that the image does not have: it belongs to root.
     let strange = "$DOCKER --rm --user 4000:5000 -w /new/dir busybox sh -c 'id -u; id -g; pwd; stat -c %u:%g .'";

@@ -5,6 +5,7 @@ mod bad_input;
 mod bare;
 mod capabilities;
 mod cgroups;
+mod clocks;
 mod codes;
 mod confinement;
 mod delegation;

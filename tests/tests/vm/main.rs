@@ -2,7 +2,8 @@
 //! containerd 1.7 with what most users have.
 //!
 //! The machine is emulated, so all tests share one boot: `checks.sh` does the checks and says how each went, and each test
-//! here is about one of them. A second boot, at the same time, has systemd as process 1, and `systemd.sh` for its checks.
+//! here is about one of them. A second boot, at the same time, has systemd as process 1, `systemd.sh` and `docker.sh`
+//! for its checks.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ type Results = BTreeMap<String, String>;
 /// Those of `checks.sh`. None where there is no machine.
 fn results() -> Option<&'static Results> {
     static RESULTS: OnceLock<Option<Results>> = OnceLock::new();
-    RESULTS.get_or_init(|| place::hosts().join("vm/.complete").exists().then(|| run("checks.sh", false))).as_ref()
+    RESULTS.get_or_init(|| place::hosts().join("vm/.complete").exists().then(|| run(&["checks.sh"], false))).as_ref()
 }
 
 /// Those of `systemd.sh`. None where there is no machine, or none with systemd.
@@ -25,11 +26,11 @@ fn results_with_systemd() -> Option<&'static Results> {
     static RESULTS: OnceLock<Option<Results>> = OnceLock::new();
     let complete = |dir: &str| place::hosts().join(dir).join(".complete").exists();
     let is_there = || complete("vm") && complete("systemd/trixie");
-    RESULTS.get_or_init(|| is_there().then(|| run("systemd.sh", true))).as_ref()
+    RESULTS.get_or_init(|| is_there().then(|| run(&["systemd.sh", "docker.sh"], true))).as_ref()
 }
 
 /// Boots, checks, and reads `RESULT name ok|failed` lines, each with its text below.
-fn run(checks: &str, systemd: bool) -> Results {
+fn run(checks: &[&str], systemd: bool) -> Results {
     let job = place::new_dir("vm");
     if systemd {
         std::fs::write(job.join("systemd"), "").expect("a file");
@@ -41,7 +42,8 @@ fn run(checks: &str, systemd: bool) -> Results {
     };
     std::fs::create_dir(job.join("bin")).expect("a directory");
     copy(sources.join("run.sh"), "run.sh");
-    copy(sources.join(checks), "checks.sh");
+    let read = |name: &&str| std::fs::read_to_string(sources.join(name)).expect("checks");
+    std::fs::write(job.join("checks.sh"), checks.iter().map(read).collect::<String>()).expect("checks");
     copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
     copy(place::busybox(), "rootfs");
     let shim = job.join("bin/containerd-shim-eci-v2");
@@ -115,4 +117,12 @@ checks! { results_with_systemd, every_check_with_systemd_has_its_test:
     a_scope_has_the_limits_and_a_reload_keeps_them
     device_rules_hold_after_a_reload
     a_limit_of_one_process_and_a_set_of_cpus_are_properties
+    docker_has_systemd_make_a_scope_with_the_limits
+    docker_run_has_a_range_of_its_own_and_the_programs_exit_code
+    docker_tells_that_memory_ran_out
+    docker_pauses_and_executes
+    docker_copies_both_ways_and_keeps_owners
+    docker_mounts_read_only_for_ever
+    a_privileged_docker_container_owns_itself_alone
+    docker_shares_no_namespace_with_the_host
 }
