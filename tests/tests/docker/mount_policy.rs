@@ -87,9 +87,9 @@ fn the_socket_is_refused_by_every_way_in(host: &Host) {
     host.sh("rm /run/user/hard && echo x > /run/user/file").ok();
     assert_eq!(host.sh("$DOCKER --rm -v /run/user:/m busybox cat /m/file").ok(), "x");
     host.sh("rm -r /run/user").ok();
-    host.sh("docker volume create -o type=none -o o=bind -o device=/run/docker.sock socket").ok();
-    refused(host, SOCKET, "/var/lib/docker/volumes/socket/_data", "-v socket:/m");
-    host.sh("docker volume rm socket").ok();
+    host.sh("docker volume create -o type=none -o o=bind -o device=/run above").ok();
+    refused(host, RESTRICTED, "/var/lib/docker/volumes/above/_data", "-v above:/m");
+    host.sh("docker volume rm above").ok();
     if host.sh("docker run --help").stdout.contains("--use-api-socket") {
         refused(host, SOCKET, "/var/run/docker.sock", "--use-api-socket");
     }

@@ -7,13 +7,13 @@ use tests::{Bundle, Output, place};
 
 /// A machine with engines, as shims in its room see it: directories of its own at `/etc/docker`, `/var/lib` and so on. Everything
 /// lies on the sandbox's disk, below `dir`, too; `dir` itself is what a user has.
-pub struct Machine {
-    pub room: Room,
-    pub dir: String,
+pub(crate) struct Machine {
+    pub(crate) room: Room,
+    pub(crate) dir: String,
 }
 
 impl Machine {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = place::new_dir("machine").to_str().unwrap().to_owned();
         let room = Room::new();
         room.sh(&format!(
@@ -30,11 +30,11 @@ impl Machine {
         Self { room, dir }
     }
 
-    pub async fn refused(&self, source: &str) -> String {
+    pub(crate) async fn refused(&self, source: &str) -> String {
         self.room.refused(Bundle::new().bind(Path::new(source), "/m", &[])).await
     }
 
-    pub async fn run(&self, bundle: Bundle) -> Output {
+    pub(crate) async fn run(&self, bundle: Bundle) -> Output {
         let mut container = match self.room.create(bundle).await {
             Ok(container) => container,
             Err(failure) => panic!("create: {failure:?}"),
@@ -46,7 +46,7 @@ impl Machine {
     }
 
     /// What a container finds at `/m`.
-    pub async fn shows(&self, source: &str, script: &str) -> String {
+    pub(crate) async fn shows(&self, source: &str, script: &str) -> String {
         self.run(Bundle::new().bind(Path::new(source), "/m", &[]).sh(script)).await.ok().to_owned()
     }
 }
