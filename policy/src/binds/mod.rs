@@ -14,8 +14,8 @@
 //! In the other direction, what lies below a source is known by its place, on the filesystem of the source and on that of
 //! every mount that comes along.
 //!
-//! Invariant: a path is never compared as text, but for the words of a message: a refusal cannot be talked away by another
-//! name for the same file, nor provoked by a name that only looks alike.
+//! Invariant: no path of the spec is compared as text, but for the words of a message: a refusal cannot be talked away by
+//! another name for the same file, nor provoked by a name that only looks alike.
 
 pub mod facts;
 mod made;

@@ -269,6 +269,9 @@ fn a_volume_is_what_is_mounted_there() {
     assert_eq!(host("/home/user").judge(&shared, volume), Ok(vec![]));
     assert!(host("/srv").judge(&shared, volume).unwrap_err().contains("[mounts] shared"));
     assert_eq!(Host::new().judge(&shared, volume), Ok(vec![]));
+    // Programs that engines bind for `--init`.
+    assert_eq!(Host::new().judge_as(&shared, "/usr/bin/docker-init", Kind::File, false), Ok(vec![]));
+    assert!(Host::new().judge_as(&shared, "/srv/docker-init", Kind::File, false).is_err());
     // Sharing where volumes are does not share what users mount there.
     let volumes = rules_of(&Mounts { shared: Some(vec!["/var/lib/docker/volumes".into()]), ..Mounts::default() });
     assert!(host("/srv").judge(&volumes, volume).is_err());

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use oci_spec::runtime::Spec;
-use policy::binds;
+use policy::binds::Rules;
 use policy::config::Config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
@@ -18,6 +18,7 @@ use policy::spec;
 use userns::lease::ProcessId;
 
 use super::audit::Subject;
+use super::binds;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
 use super::error::Error;
@@ -60,7 +61,7 @@ struct Prepared {
     cgroup: Cgroup,
     seccomp: Option<Program>,
     hierarchies: Vec<String>,
-    binds: binds::Rules,
+    binds: Rules,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -194,25 +195,8 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
-    let binds = bind_rules(request, shared, config, &plan, &joined);
+    let binds = binds::rules(request, shared, &config.mounts, (&plan, &joined));
     Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, seccomp, hierarchies, binds })
-}
-
-/// What may be bound into it.
-fn bind_rules(request: &Request, shared: &Shared, config: &Config, plan: &Plan, joined: &Joined) -> binds::Rules {
-    let asked = binds::Request {
-        bundle: &request.bundle,
-        root: &plan.root.path,
-        rootfs: &request.rootfs,
-        sockets: &shared.sockets,
-    };
-    // In a pod it is the sandbox whose files it is given, and that is who the shim is of.
-    let alone = shared.group == request.id;
-    let joins = &joined.joins;
-    let network = joins.is_joined(plan::NamespaceKind::Network) && !joins.network_is_host_owned;
-    let shares = alone && (network || joins.is_joined(plan::NamespaceKind::Ipc));
-    let ids = binds::Ids { own: vec![request.id.clone(), shared.group.clone()], shares };
-    binds::Rules::new(&config.mounts, &asked, ids)
 }
 
 /// As an error of the options, which are no part of the spec.
@@ -230,7 +214,7 @@ struct Order {
     lease: OwnedFd,
     seccomp: Option<Program>,
     hierarchies: Vec<String>,
-    binds: binds::Rules,
+    binds: Rules,
 }
 
 /// The half that makes processes: stdio and the build stage.
