@@ -21,6 +21,7 @@ use std::path::Path;
 use policy::binds::facts::{self, Kind};
 use policy::binds::{self, Cover, Known};
 use policy::plan::{BindIds, Mount, MountKind};
+use rustix::io::Errno;
 use userns::mount::{Detached, MountIds};
 use userns::mountinfo::{self, MountEntry};
 
@@ -128,7 +129,11 @@ impl Bench<'_> {
 
     /// Opens a path of the host and lets policy judge it.
     fn judged(&self, path: &Path, recursive: bool) -> Result<(OwnedFd, Kind, Vec<Cover>), Failure> {
-        let fd = probe::open(path).map_err(Failure::at("open source", path.display()))?;
+        let at = |cause: &dyn std::fmt::Display| Failure::at("open source", path.display())(cause);
+        let fd = probe::open(path).map_err(|errno| match errno {
+            Errno::LOOP => at(&"leads through a magic link of procfs, or through too many symbolic links"),
+            errno => at(&errno),
+        })?;
         let looked = probe::look(fd.as_fd(), path, &self.mounts)?;
         let kind = looked.object.kind;
         let carries = recursive && kind == Kind::Directory;

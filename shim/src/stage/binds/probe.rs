@@ -76,7 +76,12 @@ pub(super) fn carried(fd: BorrowedFd<'_>, looked: &Looked, mounts: &[MountEntry]
     for entry in mountinfo::below(mounts, looked.mount, &looked.path) {
         let at = || Failure::at::<Errno>("look at the mount", entry.mount_point.display());
         let Ok(relative) = entry.mount_point.strip_prefix(&looked.path) else { continue };
-        let root = userns::mount::open_below(fd, relative).map_err(at())?;
+        let root = match userns::mount::open_below(fd, relative) {
+            Ok(root) => root,
+            // Unmounted since, with what it was mounted on.
+            Err(Errno::NOENT) => continue,
+            Err(errno) => return Err(at()(errno)),
+        };
         let stat = stat(root.as_fd()).map_err(at())?;
         // Another mount lies on top of this one, and will be locked there.
         if stat.stx_mnt_id != entry.id {
