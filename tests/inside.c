@@ -202,6 +202,17 @@ static void put(const char *path, const char *text) {
 
 #include "attacks.h"
 
+// swap ONE OTHER COUNT: exchanges two files for ever, and writes how often into a third, some thousand times a second.
+static void swap(char **args) {
+    int count = need(open(args[2], O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    for (unsigned long swaps = 1;; swaps++) {
+        need(syscall(SYS_renameat2, AT_FDCWD, args[0], AT_FDCWD, args[1], RENAME_EXCHANGE));
+        if (swaps % 64) continue;
+        char text[24];
+        need(pwrite(count, text, sprintf(text, "%lu", swaps), 0));
+    }
+}
+
 static void run(char **args);
 
 // nested VERB...: a verb as root of a user and a mount namespace below the container's.
@@ -235,6 +246,7 @@ static const struct {
     {"icmp", 0, icmp},
     {"euid", 0, euid},
     {"setcap", 1, setcap},
+    {"swap", 3, swap},
     {"nested", 1, nested},
     {"syscall", 1, call},
     {"syscall32", 1, call32},

@@ -131,13 +131,12 @@ fn join(joins: &mut Joins, fact: &Fact) -> Result<(), Refusal> {
         }
         (Owner::Host, _) if pod_network => joins.network_is_host_owned = true,
         (Owner::Host, _) => {
-            let reason = "is owned by the host's user namespace, not by the container's, as one of another runtime's \
-                          containers is; run both containers with this runtime";
+            let reason = "is owned by the host's user namespace: it is the host's, or that of a container of another \
+                          runtime, such as runc; run both containers with this runtime";
             return Err(refusal(fact.kind, &fact.path, reason));
         }
         (Owner::Other, _) => {
-            let reason = "is owned by a user namespace that is neither the container's nor that of a running eci \
-                          container";
+            let reason = "is owned by a user namespace that is not that of a running eci container";
             return Err(refusal(fact.kind, &fact.path, reason));
         }
     }

@@ -6,7 +6,7 @@
 
 /// Every failpoint, in the order in which a container's life reaches them.
 #[cfg(any(feature = "failpoints", test))]
-pub(crate) const NAMES: [&str; 23] = [
+pub(crate) const NAMES: [&str; 24] = [
     "create-planned",
     "create-leased",
     "create-grouped",
@@ -24,6 +24,7 @@ pub(crate) const NAMES: [&str; 23] = [
     "start-done",
     "exec-begun",
     "stage-exec-joined",
+    "stage-exec-untold",
     "stage-exec-cloned",
     "stage-exec-ready",
     "exec-done",

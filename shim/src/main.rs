@@ -12,6 +12,7 @@
 mod cli;
 mod container;
 mod failpoint;
+mod files;
 #[cfg(feature = "fuzz")]
 mod fuzz;
 mod stage;

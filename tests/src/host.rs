@@ -22,7 +22,7 @@ const TRACES: &str = "containerd-shim-eci-v2 ranges > /dev/null
     find /run/containerd/s /run/netns -mindepth 1 2> /dev/null
     find /run/containerd /var/lib/containerd -path '*/io.containerd.runtime.v2.task/*/*' -prune 2> /dev/null
     find /var/lib/docker/containers /var/lib/docker/volumes /sys/class/net -mindepth 1 -maxdepth 1 2> /dev/null
-    ps -eo args= | sed 's/^/process /'";
+    processes=$(ps -eo args=); printf '%s\\n' \"$processes\" | sed 's/^/process /'";
 
 /// A test host that runs. It ends with its value.
 pub struct Host {

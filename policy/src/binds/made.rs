@@ -9,7 +9,7 @@ use super::restricted::Class;
 struct Made {
     /// Whose directory it lies in.
     class: Class,
-    /// Where in it: `*` is any name, `{own}` the container's or its pod's id, `{peer}` that or, where the container shares
+    /// Where in it: `*` is any name (or any end of one), `{own}` the container's or its pod's id, `{peer}` that or, where the container shares
     /// namespaces with another one, any id, and `**` whatever lies below.
     place: &'static str,
     /// Whether users choose what is mounted there: a volume of Docker's driver `local` can be a bind mount or a filesystem by
@@ -32,6 +32,8 @@ const MADE: &[Made] = &[
     engines(Class::Docker, "containers/{peer}/mounts/shm"),
     engines(Class::Docker, "containers/{own}/mounts/**"),
     users(Class::Docker, "volumes/*/_data/**"),
+    // `volume-subpath`: the part is bound there, so that nobody can exchange it.
+    users(Class::Docker, "tmp/safe-mount*"),
     users(Class::Docker, "plugins/*/propagated-mount/**"),
     engines(Class::ContainerdRoot, "io.containerd.grpc.v1.cri/sandboxes/{peer}/hostname"),
     engines(Class::ContainerdRoot, "io.containerd.grpc.v1.cri/sandboxes/{peer}/hosts"),
@@ -92,7 +94,10 @@ fn matches(pattern: &str, path: &Path, ids: &Ids) -> bool {
             "*" => true,
             "{own}" => own(),
             "{peer}" => ids.shares || own(),
-            literal => name == literal,
+            literal => match literal.strip_suffix('*') {
+                Some(beginning) => name.to_string_lossy().starts_with(beginning),
+                None => name == literal,
+            },
         };
         if !fits {
             return false;

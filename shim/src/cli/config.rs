@@ -10,7 +10,8 @@ use crate::container::options::Options;
 /// # Errors
 /// What is wrong with a file.
 pub(super) fn run(mut rest: impl Iterator<Item = OsString>) -> Result<String, String> {
-    let path = rest.next().unwrap_or_default().to_string_lossy().into_owned();
+    let path = rest.next().map(|path| std::path::absolute(&path).unwrap_or(path.into()));
+    let path = path.unwrap_or_default().to_string_lossy().into_owned();
     if rest.next().is_some() {
         return Err("config: takes one file at most".to_owned());
     }

@@ -18,6 +18,10 @@ use super::error::Error;
 /// Where CRI says which image a container is of (containerd's pkg/cri/annotations).
 const IMAGE: &str = "io.kubernetes.cri.image-name";
 
+/// A reference's name, tag and digest (distribution: 255, 128, and 71 for sha256), so that no image pushes the rest of the
+/// event out of its line.
+const LONGEST_IMAGE: usize = 512;
+
 /// Who is denied something.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
@@ -29,7 +33,9 @@ impl Subject {
     /// The container of this id and spec.
     pub(crate) fn new(container: &str, spec: &Spec) -> Self {
         let image = spec.annotations().as_ref().and_then(|annotations| annotations.get(IMAGE));
-        Self { container: container.to_owned(), image: image.filter(|image| !image.is_empty()).cloned() }
+        let image =
+            image.map(|image| image.chars().take(LONGEST_IMAGE).collect()).filter(|image: &String| !image.is_empty());
+        Self { container: container.to_owned(), image }
     }
 
     /// Logs an error, if it is a denial.
@@ -79,5 +85,7 @@ mod tests {
         let of_image = subject(json!({ IMAGE: "docker.io/library/busybox:latest" }));
         let image = ("image", "docker.io/library/busybox:latest");
         assert_eq!(of_image.pairs("mounts", "/x"), [none[0], none[1], image, none[2], none[3]]);
+        let pairs = subject(json!({ IMAGE: "x".repeat(5000) }));
+        assert_eq!(pairs.pairs("mounts", "/x")[2].1.len(), LONGEST_IMAGE);
     }
 }

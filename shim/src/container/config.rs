@@ -2,8 +2,9 @@
 //!
 //! Invariant: a file is believed only when it is root's and no one else can write it.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -31,11 +32,12 @@ fn load_at(host: &str, options: &Options) -> Result<Config, Error> {
     }
     let path = options.config_path.as_str();
     if !path.is_empty() && path != host {
-        let failed = |reason: &str| Error::Failed(format!("runtime option ConfigPath: read {path}: {reason}"));
+        let failed = |error: Error| Error::Failed(format!("runtime option ConfigPath: {error}"));
         if !Path::new(path).is_absolute() {
-            return Err(failed("is not an absolute path"));
+            return Err(failed(unreadable(path, "is not an absolute path")));
         }
-        let text = read(path)?.ok_or_else(|| failed("there is no such file"))?;
+        let text = read(path).map_err(failed)?;
+        let text = text.ok_or_else(|| failed(unreadable(path, "there is no such file")))?;
         config.apply(&text, path, Scope::Runtime).map_err(wrong)?;
     }
     config.apply(&options.config_body, "ConfigBody", Scope::Runtime).map_err(wrong)?;
@@ -47,14 +49,22 @@ fn wrong(refusal: Refusal) -> Error {
     Error::Failed(refusal.to_string())
 }
 
-/// A file's text; none where there is no such file.
+fn unreadable(path: &str, reason: impl Display) -> Error {
+    Error::Failed(format!("read {path}: {reason}"))
+}
+
+/// A file's text; none where there is no such file. A link that leads nowhere is a mistake: what the file forbids must not
+/// be allowed for it.
 fn read(path: &str) -> Result<Option<String>, Error> {
-    let failed = |reason: &dyn std::fmt::Display| Error::Failed(format!("read {path}: {reason}"));
+    let failed = |reason: &dyn Display| unreadable(path, reason);
     // Non-blocking: the path may name a fifo.
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = match file {
         Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let link = rustix::fs::readlink(path, Vec::new()).is_ok();
+            return if link { Err(failed(&"is a link that leads nowhere")) } else { Ok(None) };
+        }
         Err(error) => return Err(failed(&error)),
     };
     let metadata = file.metadata().map_err(|error| failed(&error))?;
@@ -130,5 +140,21 @@ mod tests {
         assert!(error.ends_with("must belong to root and be writable by nobody else"), "{error}");
         let error = load_at(directory.path().to_str().unwrap(), &Options::default()).unwrap_err().to_string();
         assert!(error.ends_with("is no file"), "{error}");
+        let error = load_at("/dev/null/none", &with(&host, "")).unwrap_err().to_string();
+        assert_eq!(error, "read /dev/null/none: Not a directory (os error 20)");
+    }
+
+    #[test]
+    fn a_link_is_followed_and_must_lead_somewhere() {
+        let directory = tempfile::tempdir().unwrap();
+        let host = file(directory.path(), "config.toml", "[container]\nio_uring = true\n");
+        let link = directory.path().join("link").to_str().unwrap().to_owned();
+        std::os::unix::fs::symlink(&host, &link).unwrap();
+        assert!(load_at(&link, &Options::default()).unwrap().container.io_uring);
+        fs::remove_file(&host).unwrap();
+        let error = load_at(&link, &Options::default()).unwrap_err().to_string();
+        assert_eq!(error, format!("read {link}: is a link that leads nowhere"));
+        let error = load_at(&host, &with(&link, "")).unwrap_err().to_string();
+        assert_eq!(error, format!("runtime option ConfigPath: read {link}: is a link that leads nowhere"));
     }
 }

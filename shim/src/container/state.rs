@@ -18,6 +18,7 @@ use userns::lease::ProcessId;
 
 use super::cgroup::{self, Cgroup, Layout};
 use super::hooks;
+use crate::files;
 use crate::sys::signal;
 
 /// The file's name in the bundle.
@@ -30,6 +31,9 @@ const VERSION: u32 = 2;
 
 /// How long a killed init may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long what stands in for init may outlive its shim: containerd gives `delete` 5 s.
+const STAND_IN: Duration = Duration::from_secs(3);
 
 /// What is written down.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,14 +92,9 @@ impl State {
     ///
     /// # Errors
     /// One line with path and cause.
-    #[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours")]
     pub(crate) fn write(&self, bundle: &Path) -> Result<(), String> {
         let path = bundle.join(FILE);
-        let temporary = bundle.join("eci.json.new");
-        let written = serde_json::to_vec(self)
-            .map_err(io::Error::from)
-            .and_then(|bytes| fs::write(&temporary, bytes))
-            .and_then(|()| fs::rename(&temporary, &path));
+        let written = serde_json::to_vec(self).map_err(io::Error::from).and_then(|bytes| files::replace(&path, &bytes));
         written.map_err(|error| format!("write {}: {error}", path.display()))
     }
 
@@ -190,10 +189,23 @@ fn cgroup_of(state: &State) -> Result<Cgroup, cgroup::Error> {
 fn remove_cgroups(state: &State) -> Result<(), String> {
     let removed = cgroup_of(state).and_then(|cgroup| match state.made {
         true => cgroup.kill_all().and_then(|()| cgroup.remove()),
-        false if cgroup.processes()?.is_empty() => cgroup.remove(),
+        false if empties(&cgroup)? => cgroup.remove(),
         false => Ok(()),
     });
     removed.map_err(|error| error.to_string())
+}
+
+/// Whether a group that may be somebody else's has no process, or soon has none: what stands in for init in a scope ends
+/// with its shim, and need not have done so yet.
+fn empties(cgroup: &Cgroup) -> Result<bool, cgroup::Error> {
+    let deadline = Instant::now() + STAND_IN;
+    while !cgroup.processes()?.is_empty() {
+        if Instant::now() >= deadline {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

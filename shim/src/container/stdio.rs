@@ -249,7 +249,7 @@ impl Streams {
     }
 }
 
-/// A reader whose end of life counts: the copy that owns it is done.
+/// A reader whose end of life counts: the copy that owns it is done. The end of a terminal is an end like any other.
 struct Counted<R> {
     reader: R,
     open: watch::Sender<usize>,
@@ -270,7 +270,11 @@ impl<R> Drop for Counted<R> {
 
 impl<R: AsyncRead + Unpin> AsyncRead for Counted<R> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.reader).poll_read(cx, buf)
+        match Pin::new(&mut self.reader).poll_read(cx, buf) {
+            // A terminal that hangs up. A copy that met an error would drop what it has not written yet.
+            Poll::Ready(Err(error)) if error.raw_os_error() == Some(libc::EIO) => Poll::Ready(Ok(())),
+            read => read,
+        }
     }
 }
 

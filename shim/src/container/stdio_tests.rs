@@ -115,3 +115,26 @@ async fn a_size_that_comes_before_the_terminal_is_not_lost() {
     drop(pty.slave);
     streams.shutdown().await;
 }
+
+#[tokio::test]
+async fn the_last_of_a_terminals_output_waits_for_a_reader_that_is_slow() {
+    // A fifo takes 64 KiB (pipe(7)); the rest is on its way when the terminal hangs up.
+    const LENGTH: usize = (64 << 10) + 3000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = fifo(dir.path(), "stdout");
+    let mut reader = File::options().read(true).write(true).open(&path).unwrap();
+    let streams = streams(Request { stdout: path, terminal: true, ..Request::default() });
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY;
+    let master = rustix::pty::openpt(flags).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let name = rustix::pty::ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let slave = OwnedFd::from(File::options().read(true).write(true).open(name).unwrap());
+    streams.attach(master).await.unwrap();
+    tokio::task::spawn_blocking(move || write(&slave, &[b'x'; LENGTH])).await.unwrap();
+    assert!(!streams.drained(Duration::from_millis(200)).await);
+    let mut bytes = vec![0; LENGTH];
+    let read = tokio::task::spawn_blocking(move || reader.read_exact(&mut bytes).map(|()| bytes));
+    let bytes = tokio::time::timeout(DRAIN, read).await.expect("the tail is lost").unwrap().unwrap();
+    assert!(bytes.iter().all(|byte| *byte == b'x'));
+    streams.shutdown().await;
+}

@@ -11,8 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -122,6 +122,10 @@ fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Received<T
             fds.extend(more);
         }
     }
+    // recvmsg(2): what had no room is gone, and what is left of it may well be read as something else.
+    if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a message was cut short"));
+    }
     Ok(Some((serde_json::from_slice(&bytes[..received.bytes])?, fds)))
 }
 
@@ -191,5 +195,43 @@ mod tests {
         assert!(one.send(&"x".repeat(MAX_MESSAGE), &[]).is_err());
         one.send(&1, &[]).unwrap();
         assert_eq!(other.receive::<i32>().unwrap().unwrap().0, 1);
+    }
+
+    /// The other end of a channel, without the limits of [`send`].
+    fn send_raw(channel: &Channel, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2 * MAX_FDS))];
+        let mut beside = SendAncillaryBuffer::new(&mut space);
+        assert!(beside.push(SendAncillaryMessage::ScmRights(fds)));
+        sendmsg(channel, &[IoSlice::new(bytes)], &mut beside, SendFlags::NOSIGNAL).unwrap();
+    }
+
+    #[test]
+    fn a_message_that_is_cut_short_is_refused_whatever_is_left_of_it() {
+        let (one, other) = Channel::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        // What there is room for is a message by itself; the rest are more spaces.
+        let mut long = vec![b' '; MAX_MESSAGE + 1];
+        long[0] = b'1';
+        send_raw(&one, &long, &[file.as_fd()]);
+        send_raw(&one, &long[..MAX_MESSAGE], &[file.as_fd()]);
+        assert_eq!(other.receive::<i32>().unwrap_err().to_string(), "a message was cut short");
+        assert_eq!(other.receive::<i32>().unwrap().unwrap().0, 1, "the longest one is whole");
+
+        send_raw(&one, b"1", &[file.as_fd(); 2 * MAX_FDS]);
+        send_raw(&one, b"1", &[file.as_fd(); MAX_FDS]);
+        assert_eq!(other.receive::<i32>().unwrap_err().to_string(), "a message was cut short");
+        assert_eq!(other.receive::<i32>().unwrap().unwrap().1.len(), MAX_FDS);
+    }
+
+    #[test]
+    fn an_order_without_its_memfd_or_with_half_of_it_is_refused() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(&(), &[]).unwrap();
+        assert!(other.receive_order::<String>().is_err());
+        let mut half = tempfile::tempfile().unwrap();
+        half.write_all(b"\"an order tha").unwrap();
+        half.seek(SeekFrom::Start(0)).unwrap();
+        one.send(&(), &[half.as_fd()]).unwrap();
+        assert!(other.receive_order::<String>().unwrap_err().to_string().contains("EOF"));
     }
 }

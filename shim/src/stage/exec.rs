@@ -39,7 +39,10 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     }
     join(&init)?;
     failpoint::hit("stage-exec-joined", &order.id);
-    match clone3(SIBLING, None).map_err(Failure::at("clone", "the process"))? {
+    let cloned = clone3(SIBLING, None).map_err(Failure::at("clone", "the process"))?;
+    // Of both: the process exists, and neither has told the shim.
+    failpoint::hit("stage-exec-untold", &order.id);
+    match cloned {
         Cloned::Parent { pidfd, .. } => {
             failpoint::hit("stage-exec-cloned", &order.id);
             control.send(&Report::Cloned, &[pidfd.as_fd()]).map_err(Failure::at("report to", "the shim"))

@@ -123,12 +123,13 @@ pub(super) fn create_container(
 
 /// Those that the hook's process joins by itself.
 fn further_namespaces(proc: BorrowedFd<'_>, pid: i32) -> Result<Vec<(OwnedFd, LinkNameSpaceType)>, Failure> {
-    let kinds = [
-        (NamespaceKind::Uts, LinkNameSpaceType::HostNameAndNISDomainName),
-        (NamespaceKind::Time, LinkNameSpaceType::Time),
-    ];
-    let kinds = kinds.into_iter().filter(|(kind, _)| namespaces::host_has(*kind));
-    kinds.map(|(kind, link)| Ok((namespaces::open_of(proc, pid, kind)?, link))).collect()
+    let uts = namespaces::open_of(proc, pid, NamespaceKind::Uts)?;
+    let mut further = vec![(uts, LinkNameSpaceType::HostNameAndNISDomainName)];
+    if namespaces::host_has(NamespaceKind::Time) {
+        // Init enters its own only when the tree stands.
+        further.push((namespaces::open_time_for_children_of(proc, pid)?, LinkNameSpaceType::Time));
+    }
+    Ok(further)
 }
 
 /// Init's pid in its own pid namespace: 1, unless that is another container's.

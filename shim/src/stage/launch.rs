@@ -1,20 +1,22 @@
 //! The shim's side of its stages: spawns them, hands them their order, collects their reports.
 
 mod hooks;
+mod reap;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use policy::plan::MountFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid};
-use tokio::io::unix::AsyncFd;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
 use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Start};
 use super::{BUILD, EXEC};
+use reap::{ended, kill_and_reap, kill_and_reap_group, reap};
 
 /// Why a stage did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -136,9 +138,16 @@ impl Launcher {
 
     /// Spawns a stage, which waits for its order. std's `Command` without `pre_exec` is posix_spawn(3): nothing of ours
     /// runs between fork and exec in this multi-threaded process.
+    ///
+    /// An exec stage leads a process group, in which all that it clones begin: see [`kill_and_reap_group`]. (The build stage
+    /// does not: a stopped one whose shim dies would get SIGHUP as an orphaned group, and it finishes what it has begun.)
     fn spawn(&self, verb: &'static str) -> Result<Stage, LaunchError> {
         let (control, theirs) = Channel::pair().map_err(channel("make a stage's control socket"))?;
-        let child = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()))
+        let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
+        if verb == EXEC {
+            command.process_group(0);
+        }
+        let child = command
             .arg(verb)
             .env_clear()
             .envs(crate::failpoint::environment())
@@ -149,7 +158,7 @@ impl Launcher {
             .map_err(channel("spawn a stage"))?;
         let watch = || -> io::Result<Stage> {
             let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(Stage { pidfd: pidfd_open(pid, PidfdFlags::empty())?, control: AsyncChannel::new(control)? })
+            Ok(Stage { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())?, control: AsyncChannel::new(control)? })
         };
         watch().map_err(channel("watch a stage"))
     }
@@ -175,15 +184,18 @@ impl ExecStage {
             (Err(LaunchError::Died(_)), Err(cause)) => Err(channel("hand a stage its order")(cause)),
             (outcome, _) => outcome,
         };
-        tokio::spawn(stage.reap());
         match (outcome, progress.pidfd) {
-            (Ok(()), Some(pidfd)) => Ok(Executed {
-                pid: pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?,
-                pidfd,
-                terminal: progress.terminal,
-                notes: progress.notes,
-            }),
+            (Ok(()), Some(pidfd)) => {
+                tokio::spawn(stage.reap());
+                Ok(Executed {
+                    pid: pid_of(pidfd.as_fd()).map_err(channel("read the process's pid"))?,
+                    pidfd,
+                    terminal: progress.terminal,
+                    notes: progress.notes,
+                })
+            }
             (outcome, pidfd) => {
+                kill_and_reap_group(stage.pid);
                 if let Some(pidfd) = pidfd {
                     kill_and_reap(pidfd).await;
                 }
@@ -220,6 +232,7 @@ impl Waiting {
 
 /// A stage that runs.
 struct Stage {
+    pid: Pid,
     pidfd: OwnedFd,
     control: AsyncChannel,
 }
@@ -227,7 +240,7 @@ struct Stage {
 impl Stage {
     /// Lets go of it and waits for its exit; its own last words have been read by then.
     async fn reap(self) {
-        let Self { pidfd, control } = self;
+        let Self { pidfd, control, .. } = self;
         drop(control);
         reap(pidfd).await;
     }
@@ -323,28 +336,6 @@ impl Progress {
 
 fn channel(step: &'static str) -> impl FnOnce(io::Error) -> LaunchError {
     move |cause| LaunchError::Channel { step, cause }
-}
-
-async fn kill_and_reap(pidfd: OwnedFd) {
-    let _gone = pidfd_send_signal(&pidfd, Signal::KILL);
-    reap(pidfd).await;
-}
-
-/// Waits for the end of a process, which is not reaped; for ever where there is none.
-async fn ended(process: Option<&AsyncFd<OwnedFd>>) {
-    match process {
-        // An error is no end: the channel tells then.
-        Some(pidfd) if pidfd.readable().await.is_ok() => {}
-        _ => std::future::pending().await,
-    }
-}
-
-/// Waits for a child's exit and takes its status.
-async fn reap(pidfd: OwnedFd) {
-    let Ok(pidfd) = crate::sys::watch(pidfd) else { return };
-    if pidfd.readable().await.is_ok() {
-        let _status = waitid(WaitId::PidFd(pidfd.get_ref().as_fd()), WaitIdOptions::EXITED);
-    }
 }
 
 /// The pid behind a pidfd, as this process's pid namespace counts (`Pid:` of proc_pid_fdinfo(5)).

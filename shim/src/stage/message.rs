@@ -14,6 +14,10 @@ use syscall_trap::filter::Instruction;
 
 use super::process::StageError;
 
+/// The longest line of a failure, in bytes and but for a few: as JSON, which takes six bytes for some of one, it is still
+/// a message.
+const LONGEST_LINE: usize = 8 * 1024;
+
 /// The shim asks the build stage for a container.
 ///
 /// Its descriptors, in this order: stdin, stdout, stderr (unless `terminal`), init's end of its control socket, those of
@@ -132,9 +136,10 @@ impl Failure {
         move |cause| Self::line(format!("{step} {object}: {cause}"))
     }
 
-    /// A failure with a line of its own. Line breaks in it (names may come from an image) become spaces.
+    /// A failure with a line of its own. Line breaks in it (names may come from an image) become spaces, and of one that is
+    /// longer than [`LONGEST_LINE`] the middle is left out: a program's name alone may have 128 KiB (execve(2)).
     pub(crate) fn line(line: impl Into<String>) -> Self {
-        Self { line: line.into().replace(['\n', '\r'], " "), program: false, denial: None }
+        Self { line: shortened(line.into()).replace(['\n', '\r'], " "), program: false, denial: None }
     }
 }
 
@@ -142,6 +147,21 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         Self { denial: refusal.denial.clone(), ..Self::line(refusal.to_string()) }
     }
+}
+
+/// The beginning, which names step and object, and the end, which is the cause.
+fn shortened(line: String) -> String {
+    if line.len() <= LONGEST_LINE {
+        return line;
+    }
+    let boundary = |mut at: usize| {
+        while !line.is_char_boundary(at) {
+            at -= 1;
+        }
+        at
+    };
+    let (end, start) = (boundary(LONGEST_LINE / 2), boundary(line.len() - LONGEST_LINE / 2));
+    format!("{}…{}", &line[..end], &line[start..])
 }
 
 impl From<userns::Error> for Failure {
@@ -169,5 +189,27 @@ impl From<&Program> for syscall_trap::filter::Program {
         let instructions =
             program.instructions.iter().map(|&(code, jt, jf, k)| Instruction { code, jt, jf, k }).collect();
         Self { instructions, flags: program.flags }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::channel::Channel;
+    use super::*;
+
+    #[test]
+    fn a_line_that_no_message_could_carry_keeps_its_beginning_and_its_cause() {
+        for letter in ["x", "\u{1}", "ü", "\u{10ffff}"] {
+            let long = letter.repeat(100_000);
+            let failure = Failure::at("execute", long)("no such file");
+            assert!(failure.line.len() <= LONGEST_LINE + 8, "{}", failure.line.len());
+            assert!(failure.line.starts_with(&format!("execute {letter}")), "{letter:?}");
+            assert!(failure.line.ends_with(&format!("{letter}: no such file")), "{letter:?}");
+            let (one, other) = Channel::pair().unwrap();
+            one.send(&Report::Failed(failure), &[]).unwrap();
+            assert!(matches!(other.receive::<Report>().unwrap(), Some((Report::Failed(_), _))));
+        }
+        let line = "x".repeat(LONGEST_LINE);
+        assert_eq!(Failure::line(line.clone()).line, line);
     }
 }

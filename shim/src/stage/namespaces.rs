@@ -124,10 +124,17 @@ pub(super) fn set_clocks(order: &BuildOrder, proc: BorrowedFd<'_>, init: i32) ->
 /// Init's part after that: unshare(2) makes a time namespace for children only; pid 1 moves in by setns(2), which needs
 /// no fork (time_namespaces(7)). From then on the offsets cannot be changed.
 pub(super) fn enter_own_clocks(proc: BorrowedFd<'_>) -> Result<(), Failure> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let time = rustix::fs::openat(proc, "thread-self/ns/time_for_children", flags, Mode::empty())
-        .map_err(Failure::at("open", "the time namespace"))?;
-    join(NamespaceKind::Time, time.as_fd())
+    join(NamespaceKind::Time, open_time_for_children_of(proc, "thread-self")?.as_fd())
+}
+
+/// Opens the time namespace that a process's children are in.
+pub(super) fn open_time_for_children_of(
+    proc: BorrowedFd<'_>,
+    process: impl std::fmt::Display,
+) -> Result<OwnedFd, Failure> {
+    let path = format!("{process}/ns/time_for_children");
+    rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(Failure::at("open", format!("/proc/{path}")))
 }
 
 /// Whether the kernel has a kind of namespace at all (time: 5.6 and CONFIG_TIME_NS).

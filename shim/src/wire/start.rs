@@ -16,6 +16,7 @@ use super::bootstrap::{self, Asked};
 use super::flags::Flags;
 use super::logger;
 use super::socket::{self, Claim, Socket};
+use crate::files;
 
 /// What the shim is called in a list of processes.
 const NAME: &str = "containerd-shim-eci-v2";
@@ -48,7 +49,9 @@ pub(crate) fn run(flags: &Flags, input: &[u8], mut output: impl Write) -> Result
         return Err(error);
     }
     // containerd 1.6 and 1.7 read the file when they restart; `delete` reads it to find the socket.
-    write_whole(&bundle.join("address"), socket.address().as_bytes())?;
+    let address = bundle.join("address");
+    files::replace(&address, socket.address().as_bytes())
+        .map_err(|error| format!("write {}: {error}", address.display()))?;
     let answer = bootstrap::answer(&asked, &socket.address())?;
     output.write_all(&answer).and_then(|()| output.flush()).map_err(|error| format!("write the answer: {error}"))
 }
@@ -105,15 +108,6 @@ fn outlive_containerd() {
     if let Some(score) = score.ok().and_then(|text| text.trim().parse::<i32>().ok()) {
         let _ = fs::write("/proc/self/oom_score_adj", score.saturating_add(1).min(1000).to_string());
     }
-}
-
-/// Writes a file so that a reader sees either nothing or all of it.
-#[expect(clippy::disallowed_methods, reason = "the bundle, which is containerd's and ours, and our own process")]
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, bytes)
-        .and_then(|()| fs::rename(&temporary, path))
-        .map_err(|error| format!("write {}: {error}", path.display()))
 }
 
 #[cfg(test)]

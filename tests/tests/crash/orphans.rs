@@ -1,7 +1,8 @@
 //! A container whose shim is gone, or is older than the binary on disk.
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tests::room::Dweller;
 use tests::shim::{How, call_delete};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Output, Shim, place};
@@ -73,6 +74,26 @@ async fn a_stage_that_outlives_its_shim_leaves_nothing_behind() {
         look::delete_twice(&bundle);
         look::remove_layer(&bundle);
         assert_eq!(look::ranges_of(&bundle.id), Vec::<String>::new(), "{name}");
+    }
+}
+
+/// What stands in for init in a scope of systemd's ends with its shim, and may do so later than `delete` looks.
+#[test]
+fn a_group_that_was_only_planned_is_removed_once_it_is_empty_and_left_to_whoever_lives_in_it() {
+    for (seconds, left) in [("0.5", 0), ("1000", 1)] {
+        let bundle = Bundle::new();
+        let group = format!("/sys/fs/cgroup/freezer/eci-tests/{}", bundle.id);
+        let mut command = std::process::Command::new("sh");
+        let script = "mkdir -p $0; echo $$ > $0/cgroup.procs; echo ready; exec sleep $1";
+        command.args(["-euc", script, &group, seconds]);
+        let process = Dweller::spawned(command);
+        let state = json!({ "version": 2, "id": bundle.id, "namespace": "n", "cgroups": [group], "made": false });
+        std::fs::write(bundle.dir.join("eci.json"), state.to_string()).expect("eci.json");
+        let output = Output::from(call_delete(&bundle.dir, &bundle.id));
+        assert_eq!((output.status, &*output.stderr), (0, ""));
+        assert_eq!(look::cgroups_of(&bundle.id).len(), left, "{seconds} s");
+        assert_eq!(look::processes_of(&bundle.id).len(), left, "{seconds} s");
+        drop(process);
     }
 }
 

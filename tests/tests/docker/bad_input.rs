@@ -2,7 +2,7 @@
 
 use tests::host::Host;
 
-on_each_docker!(
+on_both_dockers!(
     images_whose_directories_are_symlinks,
     three_hundred_mounts,
     names_with_spaces_colons_and_newlines,

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tests::host::Host;
 use tests::place;
 
-on_each_docker!(
+on_both_dockers!(
     containers_outlive_dockerd_where_it_is_asked_for,
     containers_end_with_dockerd_where_it_is_not,
     containers_outlive_containerd,

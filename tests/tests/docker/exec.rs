@@ -7,10 +7,13 @@ on_each_docker!(
     exec_runs_as_asked_and_returns_the_programs_code,
     an_exec_that_cannot_run_is_told_by_its_name,
     health_checks_are_execs_that_leave_nothing,
+    logs_have_both_streams_in_order,
+);
+
+on_both_dockers!(
     many_execs_at_once_each_end_with_their_own_code,
     a_terminal_has_the_windows_size_and_follows_it,
     who_attaches_types_and_sees,
-    logs_have_both_streams_in_order,
 );
 
 fn exec_runs_as_asked_and_returns_the_programs_code(host: &Host) {

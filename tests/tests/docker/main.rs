@@ -1,9 +1,9 @@
 //! Through Docker 26 on containerd 1.7 and Docker 28 on containerd 2.1, each with its own graph driver overlay2 and with
 //! containerd's image store.
 //!
-//! Every check runs once a suite and store ([`on_each_docker`]), by runtime name or by default: our runtime is the hosts'
-//! default one. The checks of a suite and store share a host, one after the other, and each must leave it as it found it. One that
-//! fails takes the host down with it, so that the next one has a new one.
+//! What Docker does every day is checked on each suite and store ([`on_each_docker`]), what depends on neither on one store
+//! of each ([`on_both_dockers`]). Our runtime is the hosts' default one. The checks of a suite and store share a host, one after
+//! the other, and each must leave it as it found it. One that fails takes the host down with it: the next has a new one.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
@@ -18,13 +18,26 @@ use tests::place;
 macro_rules! on_each_docker {
     ($($check:ident),+ $(,)?) => { $(
         mod $check {
-            on_each_docker!(@place $check, trixie_overlay2, TRIXIE_OVERLAY2);
-            on_each_docker!(@place $check, trixie_containerd, TRIXIE_CONTAINERD);
-            on_each_docker!(@place $check, sid_overlay2, SID_OVERLAY2);
-            on_each_docker!(@place $check, sid_containerd, SID_CONTAINERD);
+            on_a_docker!($check, trixie_overlay2, TRIXIE_OVERLAY2);
+            on_a_docker!($check, trixie_containerd, TRIXIE_CONTAINERD);
+            on_a_docker!($check, sid_overlay2, SID_OVERLAY2);
+            on_a_docker!($check, sid_containerd, SID_CONTAINERD);
         }
     )+ };
-    (@place $check:ident, $name:ident, $place:ident) => {
+}
+
+/// Makes a test of each check for each suite, with one of the stores.
+macro_rules! on_both_dockers {
+    ($($check:ident),+ $(,)?) => { $(
+        mod $check {
+            on_a_docker!($check, trixie_overlay2, TRIXIE_OVERLAY2);
+            on_a_docker!($check, sid_containerd, SID_CONTAINERD);
+        }
+    )+ };
+}
+
+macro_rules! on_a_docker {
+    ($check:ident, $name:ident, $place:ident) => {
         #[test]
         fn $name() {
             let (_, module) = module_path!().split_once("::").expect("a module");
@@ -34,12 +47,14 @@ macro_rules! on_each_docker {
 }
 
 mod bad_input;
+mod config;
 mod daemons;
 mod exec;
 mod images;
 mod life;
 mod mount_policy;
 mod mounts;
+mod namespaces;
 mod network;
 mod rights;
 mod run;
@@ -79,18 +94,24 @@ impl Docker {
     fn up(&self, test: &str) -> Option<Running> {
         let setup = Setup { docker: Some(daemon_json()), store: Some(self.store), ..Setup::default() };
         let host = Host::up_with(self.suite, test, &setup)?;
-        // What the first container of a host makes and no container takes away.
-        host.sh("docker run --rm busybox true && docker run --rm --runtime runc busybox true").ok();
+        // What the first container of a host makes and no container takes away; the host's network has a file, too.
+        let first = "docker run --rm busybox true && docker run --rm --runtime runc --network host busybox true";
+        host.sh(first).ok();
         let idle = host.traces();
         Some(Running { host, idle })
     }
 }
 
-/// dockerd's configuration: our runtime by default, and under a name of the operator's.
+/// dockerd's configuration: our runtime by default, under a name of the operator's, and with a config of its own, which is
+/// for a check to write.
 fn daemon_json() -> PathBuf {
     let runtime = tests::host::runtime();
     let path = place::new_dir("dockerd").join("daemon.json");
-    let config = json!({ "default-runtime": runtime, "runtimes": { "named": { "runtimeType": runtime } } });
+    let options = json!({ "TypeUrl": "io.containerd.runtimeoptions.v1.Options", "ConfigPath": "/etc/eci/own.toml" });
+    let config = json!({ "default-runtime": runtime, "runtimes": {
+        "named": { "runtimeType": runtime },
+        "configured": { "runtimeType": runtime, "options": options },
+    } });
     std::fs::write(&path, config.to_string()).expect("a daemon.json");
     path
 }

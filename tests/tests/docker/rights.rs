@@ -2,7 +2,7 @@
 
 use tests::host::Host;
 
-on_each_docker!(
+on_both_dockers!(
     capabilities_and_protected_paths_are_those_that_runc_gives,
     a_seccomp_profile_is_the_users,
     limits_of_a_process_are_as_asked,

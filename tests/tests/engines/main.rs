@@ -29,6 +29,7 @@ macro_rules! on_each_suite {
     };
 }
 
+mod config;
 mod disk;
 mod hooks;
 mod ids;

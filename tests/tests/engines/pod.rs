@@ -23,14 +23,19 @@ fn cri() -> Setup {
 }
 
 pub(super) fn call(host: &Host, method: &str, request: &Value) -> Value {
+    let output = answer(host, method, request);
+    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
+    serde_json::from_str(&output.stdout).expect("an answer")
+}
+
+/// The answer as it comes, which may be an error.
+pub(super) fn answer(host: &Host, method: &str, request: &Value) -> Output {
     let mut command = Command::new(place::sources().join("hosts/cri"));
     command.arg(host.state().join("run/containerd/containerd.sock")).arg(method);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("tests/hosts/cri");
     child.stdin.take().expect("a pipe").write_all(request.to_string().as_bytes()).expect("a request");
-    let output = Output::from(child.wait_with_output().expect("tests/hosts/cri"));
-    assert_eq!(output.status, 0, "{method} {request}: {output:#?}");
-    serde_json::from_str(&output.stdout).expect("an answer")
+    child.wait_with_output().expect("tests/hosts/cri").into()
 }
 
 pub(super) fn text(value: &Value) -> String {
@@ -44,7 +49,8 @@ pub(super) struct Pod<'a> {
 }
 
 impl<'a> Pod<'a> {
-    fn run(host: &'a Host) -> Self {
+    /// A pod whose groups are below `/pods`.
+    pub(super) fn run(host: &'a Host) -> Self {
         Self::run_below(host, "/pods")
     }
 
@@ -91,7 +97,8 @@ impl<'a> Pod<'a> {
         call(self.host, "StopPodSandbox", &json!({ "pod_sandbox_id": self.id }));
         call(self.host, "RemovePodSandbox", &json!({ "pod_sandbox_id": self.id }));
         // What CNI's bridge and containerd's cgroup parent leave is theirs.
-        self.host.sh("find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} + 2> /dev/null; true").ok();
+        let theirs = "ip link del cni0; find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} +";
+        self.host.sh(&format!("{{ {theirs}; }} 2> /dev/null; true")).ok();
     }
 }
 

@@ -45,8 +45,8 @@ async fn options_hold_for_the_mount_and_their_recursive_forms_for_the_tree() {
     let nested = Nested::new();
     // The option, what mountinfo then shows, and whether the mount below has it too.
     let cases = [
+        // Docker does not ask for "rro" where it means it.
         ("ro", "ro", true),
-        ("rw", "rw", true),
         ("nosuid", "nosuid", false),
         ("nodev", "nodev", false),
         ("noexec", "noexec", false),
@@ -75,8 +75,9 @@ async fn options_hold_for_the_mount_and_their_recursive_forms_for_the_tree() {
         assert!(has(&format!("/m/{option}"), shown), "{option}");
         assert_eq!(has(&format!("/m/{option}/sub"), shown), recursive, "{option}/sub");
     }
-    assert!(container.sh("echo x > /m/rro/sub/file").await.failed().contains("Read-only"));
-    assert!(container.sh("echo x > /m/ro/sub/file").await.failed().contains("Read-only"));
+    for read_only in ["ro", "rro"] {
+        assert!(container.sh(&format!("echo x > /m/{read_only}/sub/file")).await.failed().contains("Read-only"));
+    }
     container.sh("echo x > /m/nosuid/sub/file").await.ok();
     container.end().await;
 }

@@ -178,11 +178,11 @@ async fn a_namespace_that_others_own_is_refused_by_name() {
     let anothers = Dweller::new(&["--user", "--map-root-user", "--ipc", "--uts", "--net", "--cgroup"], "");
     for (kind, name) in [("ipc", "ipc"), ("uts", "uts"), ("network", "net"), ("cgroup", "cgroup")] {
         for (dweller, whose) in [
-            (&hosts, "is owned by the host's user namespace, not by the container's, as one of another runtime's"),
             (
-                &anothers,
-                "is owned by a user namespace that is neither the container's nor that of a running eci container",
+                &hosts,
+                "is owned by the host's user namespace: it is the host's, or that of a container of another runtime",
             ),
+            (&anothers, "is owned by a user namespace that is not that of a running eci container"),
         ] {
             let path = dweller.namespace(name);
             let refusal = Bundle::new().namespace(kind, Some(&path)).refused().await;

@@ -74,6 +74,12 @@ async fn host_name_and_domain_name_are_the_containers() {
         .await;
     assert_eq!(output.ok(), "inner\ninner\nexample.test");
     assert_eq!(tests::sh("hostname").ok(), host);
+    // As Docker writes it.
+    let sysctl = json!({ "kernel.domainname": "other.test" });
+    let output = Bundle::new().set("/linux/sysctl", sysctl.clone()).sh("cat /proc/sys/kernel/domainname").run().await;
+    assert_eq!(output.ok(), "other.test");
+    let refusal = Bundle::new().set("/domainname", json!("d")).set("/linux/sysctl", sysctl).refused().await;
+    assert!(refusal.ends_with("linux.sysctl[\"kernel.domainname\"]: is given as domainname, too"), "{refusal}");
     let long = "x".repeat(65);
     let refusal = Bundle::new().set("/hostname", json!(long)).refused().await;
     assert!(refusal.ends_with(&format!("hostname: {long:?} is longer than 64 bytes")), "{refusal}");

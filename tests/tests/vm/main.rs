@@ -117,6 +117,7 @@ checks! { results_with_systemd, every_check_with_systemd_has_its_test:
     a_scope_has_the_limits_and_a_reload_keeps_them
     device_rules_hold_after_a_reload
     a_limit_of_one_process_and_a_set_of_cpus_are_properties
+    an_update_changes_properties_and_a_refused_one_none
     docker_has_systemd_make_a_scope_with_the_limits
     docker_run_has_a_range_of_its_own_and_the_programs_exit_code
     docker_tells_that_memory_ran_out

@@ -53,3 +53,22 @@ check_a_limit_of_one_process_and_a_set_of_cpus_are_properties() {
   rm -rf rootfs
   no_scope
 }
+
+check_an_update_changes_properties_and_a_refused_one_none() {
+  local bundle=/run/containerd/io.containerd.runtime.v2.task/default/c1
+  works $RUN --detach --memory-limit 33554432 --cpus 0.5 --cgroup system.slice:eci:c1 "$IMAGE" c1 sleep 1000
+  works update $bundle '{ "memory": { "limit": 67108864 }, "cpu": { "quota": 25000, "period": 100000, "shares": 512 }, "pids": { "limit": 30 } }'
+  local properties="67108864 250ms 59 30 " files="67108864 25000 100000 59 30 "
+  is "properties" "$(show eci-c1.scope MemoryMax CPUQuotaPerSecUSec CPUWeight TasksMax)" "$properties"
+  is "files" "$(cd $SCOPE && cat memory.max cpu.max cpu.weight pids.max | tr '\n ' '  ')" "$files"
+  refused "linux.resources.cpu.cpus: 7: is not among" update $bundle '{ "pids": { "limit": 9 }, "memory": { "limit": 50331648 }, "cpu": { "cpus": "7" } }'
+  # What is not asked for stays: of the properties too, which systemd writes again.
+  works update $bundle '{ "cpu": { "shares": 512 } }'
+  works systemctl daemon-reload
+  is "properties after a reload" "$(show eci-c1.scope MemoryMax CPUQuotaPerSecUSec CPUWeight TasksMax)" "$properties"
+  is "files after a reload" "$(cd $SCOPE && cat memory.max cpu.max cpu.weight pids.max | tr '\n ' '  ')" "$files"
+  is "the leaf's limit" "$(cat $SCOPE/init.scope/memory.max)" 67108864
+  works ctr task rm --force c1
+  works ctr container rm c1
+  no_scope
+}

@@ -20,7 +20,7 @@ impl Launcher {
 
     /// Runs hooks in the host's namespaces, up to the first that fails. Dropped before its end, what runs is killed.
     pub(crate) async fn run_hooks(&self, order: &HookOrder) -> Result<(), LaunchError> {
-        let Stage { pidfd, control } = self.spawn(HOOKS)?;
+        let Stage { pidfd, control, .. } = self.spawn(HOOKS)?;
         tokio::spawn(reap(pidfd));
         control.send_order(order, &[]).map_err(channel("hand a stage its order"))?;
         match control.receive().await.map_err(channel("listen to the hooks' stage"))? {
