@@ -132,7 +132,7 @@ async fn another_name_is_the_same_file() {
 #[tokio::test]
 async fn magic_links_lead_nowhere() {
     let machine = Machine::new();
-    for name in ["fd/0", "fd/3", "fd/7", "root", "cwd", "exe", "ns/mnt"] {
+    for name in ["fd/0", "root", "cwd", "exe", "ns/mnt"] {
         let refusal = machine.refused(&format!("/proc/self/{name}")).await;
         assert!(refusal.contains(&format!("open source /proc/self/{name}: leads through a magic link")), "{refusal}");
     }

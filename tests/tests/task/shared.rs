@@ -40,7 +40,8 @@ const OWN: [&str; 9] = [
     "/var/lib/nerdctl/1935db59/etchosts/default/ID/hosts",
     "/var/lib/nerdctl/1935db59/containers/default/ID/hostname",
 ];
-const ANYBODYS: [&str; 8] = [
+const ANYBODYS: [&str; 9] = [
+    "/var/lib/docker/tmp/safe-mount123/",
     "/var/lib/docker/volumes/v/_data/",
     "/var/lib/docker/volumes/v/_data/sub/path/",
     "/var/lib/nerdctl/1935db59/volumes/default/v/_data/",
@@ -50,7 +51,8 @@ const ANYBODYS: [&str; 8] = [
     "/var/lib/kubelet/pods/1-2/volume-subpaths/v/app/0/",
     "/dev/shm/eci-tests/",
 ];
-const NOBODYS: [&str; 10] = [
+const NOBODYS: [&str; 11] = [
+    "/var/lib/docker/tmp/docker-export/",
     "/var/lib/docker/containers/ID/config.v2.json",
     "/var/lib/docker/containers/ID/",
     "/var/lib/docker/volumes/metadata.db",
