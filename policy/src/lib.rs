@@ -18,6 +18,9 @@
 //!    whose user namespace the container lives in, and whether those that the spec leaves out are the host's.
 //! 5. Once the id map is known, [`spec::check_ids`] holds the ids of the plan against it.
 //!
+//! 5. The caller looks at the source of each bind mount on its descriptor; [`binds::Rules`] decides whether it may be bound, and
+//!    what below it is covered.
+//!
 //! The process of an exec request goes through [`spec::load_process`] and [`spec::plan_process`].
 //!
 //! Main types:
@@ -33,6 +36,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod binds;
 pub mod config;
 pub mod fields;
 pub mod grants;

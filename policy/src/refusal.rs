@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use serde::{Deserialize, Serialize};
+
 /// A request that is refused, as one line for the engine's user: the field or path, the value where it helps, and the
 /// reason. `Display` is the whole line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -16,7 +18,7 @@ pub struct Refusal {
 }
 
 /// What is forbidden to a container because it would weaken its isolation: an event for the audit log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Denial {
     /// The rule.
     pub rule: Rule,
@@ -25,7 +27,7 @@ pub struct Denial {
 }
 
 /// What denials are about. `Display` is the name in the audit log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rule {
     /// Whose namespaces may be shared.
     Namespaces,

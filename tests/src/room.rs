@@ -62,7 +62,7 @@ impl Drop for Dweller {
 pub struct Room {
     dir: PathBuf,
     how: How,
-    _dweller: Dweller,
+    dweller: Dweller,
 }
 
 impl Room {
@@ -92,7 +92,13 @@ impl Room {
         );
         std::fs::write(&binary, text).expect("a script");
         std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).expect("a mode");
-        Self { dir, how: How { binary, ..How::default() }, _dweller: dweller }
+        Self { dir, how: How { binary, ..How::default() }, dweller }
+    }
+
+    /// Runs a shell script where its shims live, in their mount namespace.
+    pub fn sh(&self, script: &str) -> Output {
+        let namespace = format!("--mount={}", self.dweller.namespace("mnt"));
+        Command::new("nsenter").args([&namespace, "--", "bash", "-euc", script]).output().expect("nsenter").into()
     }
 
     /// Writes the operator's config file.
@@ -105,6 +111,11 @@ impl Room {
         for name in ["subuid", "subgid"] {
             std::fs::write(self.dir.join(name), text).expect("a file");
         }
+    }
+
+    /// How its shims are started.
+    pub fn how(&self) -> &How {
+        &self.how
     }
 
     /// Creates a container in a shim of its own.

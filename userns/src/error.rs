@@ -23,6 +23,14 @@ pub enum Error {
         /// What the kernel's log of the filesystem context adds, with its own punctuation; often empty.
         note: String,
     },
+    /// The owners of what lies there cannot be shown.
+    #[error("{path}: is on {fstype}, which cannot be id-mapped")]
+    Unmappable {
+        /// The mount, on one line.
+        path: String,
+        /// The type of its filesystem.
+        fstype: String,
+    },
     /// The request itself cannot be served.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -45,6 +53,12 @@ impl Error {
         Self::Failed { step, object: one_line(object.to_string()), source: source.into(), note: one_line(note) }
     }
 
+    /// What lies at `path` cannot be shown.
+    pub(crate) fn unmappable(path: &std::path::Path, fstype: &str) -> Self {
+        let path = path.display().to_string().replace(['\n', '\r'], " ");
+        Self::Unmappable { path, fstype: fstype.to_owned() }
+    }
+
     /// A refusal of `object`, a path or a field, because of `reason`.
     pub fn refused(object: impl std::fmt::Display, reason: impl Into<String>) -> Self {
         Self::Refused(Refusal::new(object.to_string(), reason))
@@ -54,7 +68,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Failed { source, .. } => Errno::from_io_error(source),
-            Self::Refused(_) => None,
+            Self::Refused(_) | Self::Unmappable { .. } => None,
         }
     }
 }

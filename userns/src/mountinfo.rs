@@ -1,7 +1,12 @@
 //! The mounts of the calling thread's mount namespace, as `/proc/thread-self/mountinfo` tells them
 //! (proc_pid_mountinfo(5)).
 
+use std::ffi::OsString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, StatxFlags};
 
 use crate::{Error, Result};
 
@@ -12,6 +17,8 @@ pub struct MountEntry {
     pub id: u64,
     /// The id of the mount that it is mounted on.
     pub parent: u64,
+    /// The superblock, `major:minor`.
+    pub device: String,
     /// The directory of the filesystem that is the mount's root.
     pub root: PathBuf,
     /// Where it is mounted, seen from the reader's root.
@@ -31,7 +38,15 @@ pub struct MountEntry {
 pub fn read() -> Result<Vec<MountEntry>> {
     let text = std::fs::read("/proc/thread-self/mountinfo")
         .map_err(|error| Error::failed("read", "/proc/thread-self/mountinfo", error))?;
-    Ok(String::from_utf8_lossy(&text).lines().filter_map(parse_line).collect())
+    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+}
+
+/// The id of the mount that a descriptor lies on.
+///
+/// # Errors
+/// What statx(2) says.
+pub fn id_of(fd: impl AsFd) -> rustix::io::Result<u64> {
+    rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
 }
 
 /// The mounts below directory `path` (absolute, resolved) of the mount `id`: mounts on it, mounts on those, and so on,
@@ -48,24 +63,23 @@ pub fn below<'a>(entries: &'a [MountEntry], id: u64, path: &Path) -> Vec<&'a Mou
     found
 }
 
-fn parse_line(line: &str) -> Option<MountEntry> {
-    let (mount, filesystem) = line.split_once(" - ")?;
-    let mut mount = mount.split(' ');
-    let mut filesystem = filesystem.split(' ');
-    Some(MountEntry {
-        id: mount.next()?.parse().ok()?,
-        parent: mount.next()?.parse().ok()?,
-        root: unescape(mount.nth(1)?).into(),
-        mount_point: unescape(mount.next()?).into(),
-        fstype: unescape(filesystem.next()?),
-        source: unescape(filesystem.next()?),
-        super_options: filesystem.next()?.split(',').map(unescape).collect(),
-    })
+fn parse_line(line: &[u8]) -> Option<MountEntry> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let mut field = || fields.next().map(unescape);
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
+    let mut number = || text(field()?).parse().ok();
+    let (id, parent) = (number()?, number()?);
+    let (device, root, mount_point) = (text(field()?), path(field()?), path(field()?));
+    // Options and optional fields.
+    let _options = fields.by_ref().find(|field| *field == b"-")?;
+    let (fstype, source) = (text(unescape(fields.next()?)), text(unescape(fields.next()?)));
+    let super_options = fields.next()?.split(|byte| *byte == b',').map(|option| text(unescape(option))).collect();
+    Some(MountEntry { id, parent, device, root, mount_point, fstype, source, super_options })
 }
 
 /// Undoes the kernel's `\ooo` escapes (`seq_escape`).
-fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
+fn unescape(bytes: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
@@ -81,7 +95,7 @@ fn unescape(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&plain).into_owned()
+    plain
 }
 
 #[cfg(test)]
@@ -94,7 +108,7 @@ mod tests {
         32 22 0:42 / /a\\040bc rw - tmpfs none rw\n";
 
     fn entries() -> Vec<MountEntry> {
-        LINES.lines().filter_map(parse_line).collect()
+        LINES.lines().filter_map(|line| parse_line(line.as_bytes())).collect()
     }
 
     #[test]
@@ -103,8 +117,11 @@ mod tests {
         assert_eq!(entries.len(), 4);
         let overlay = entries.get(1).expect("an entry");
         assert_eq!((overlay.id, overlay.parent, overlay.mount_point.as_path()), (30, 22, Path::new("/a b")));
+        assert_eq!((overlay.device.as_str(), overlay.root.as_path()), ("0:40", Path::new("/")));
         assert_eq!(overlay.super_options, ["rw", "lowerdir=/l,1:/l2", "upperdir=/u"]);
-        assert_eq!(unescape("\\134\\x\\01"), "\\\\x\\01");
+        assert_eq!(unescape(b"\\134\\x\\01"), b"\\\\x\\01");
+        let odd = parse_line(b"30 22 0:40 / /a\xff rw - tmpfs none rw").expect("a name that is no UTF-8");
+        assert_eq!(odd.mount_point.as_os_str().as_encoded_bytes(), b"/a\xff");
     }
 
     #[test]

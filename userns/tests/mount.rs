@@ -17,9 +17,9 @@ const RDONLY: MountFlags = MountFlags { set: 1, clear: 0 };
 
 fn bind(source: &Path, recursive: bool) -> userns::Result<Detached> {
     let userns = user_namespace();
-    let ids = MountIds { userns: userns.as_fd(), own: Some(MAP) };
+    let ids = MountIds { userns: userns.as_fd(), own: Some(MAP), plain: false };
     let source_fd = File::open(source).expect("the source");
-    Detached::bind(&source_fd, recursive, ids, &source.display().to_string())
+    Detached::bind(&source_fd, recursive, ids, &source.display().to_string(), &[])
 }
 
 fn chown(path: impl AsRef<Path>, id: u32) {
@@ -123,8 +123,8 @@ fn a_source_with_another_map_is_refused() {
         let other = policy::idmap::IdMap { host: 300_000, size: 65536 };
         let userns = userns::idmap::user_namespace_of(File::open("/proc").expect("/proc"), other).expect("a namespace");
         let source = File::open(dir.path()).expect("open");
-        let ids = MountIds { userns: userns.as_fd(), own: None };
-        let mnt = at_mnt(&Detached::bind(&source, false, ids, "source").expect("bind"));
+        let ids = MountIds { userns: userns.as_fd(), own: None, plain: false };
+        let mnt = at_mnt(&Detached::bind(&source, false, ids, "source", &[]).expect("bind"));
         let error = bind(&mnt, true).expect_err("mapped already").to_string();
         assert_eq!(error, "/mnt: is on ext4 and id-mapped already".replace("ext4", &fstype(&mnt)));
     });
@@ -147,8 +147,8 @@ fn an_explicit_mapping_is_applied_whoever_owns_the_source() {
         let gid = [line(0, MAP.host, 1), line(1000, MAP.host + 6, 1)];
         let userns = userns::idmap::user_namespace(File::open("/proc").expect("/proc"), &uid, &gid).expect("made");
         let source = File::open(dir.path()).expect("open");
-        let ids = MountIds { userns: userns.as_fd(), own: None };
-        let mnt = at_mnt(&Detached::bind(&source, false, ids, "source").expect("bind"));
+        let ids = MountIds { userns: userns.as_fd(), own: None, plain: false };
+        let mnt = at_mnt(&Detached::bind(&source, false, ids, "source", &[]).expect("bind"));
         assert_eq!(owner(mnt.join("file")), (MAP.host + 5, MAP.host + 6));
         let overlapping = [line(0, MAP.host, 2), line(1, MAP.host + 5, 1)];
         let error = userns::idmap::user_namespace(File::open("/proc").expect("/proc"), &overlapping, &gid);

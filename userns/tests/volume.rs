@@ -33,7 +33,7 @@ fn volume_of(source: &Path, route: LayerRoute) -> userns::Result<Option<Detached
     let userns = user_namespace();
     let _ids = FsIds::enter(MAP).expect("filesystem ids");
     let fd = rustix::fs::openat(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("the source");
-    volume(fd.as_fd(), true, MountIds { userns: userns.as_fd(), own: Some(MAP) }, route)
+    volume(fd.as_fd(), true, MountIds { userns: userns.as_fd(), own: Some(MAP), plain: false }, route)
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use oci_spec::runtime::Spec;
+use policy::binds::Rules;
 use policy::config::Config;
 use policy::idmap::IdMap;
 use policy::plan::{self, Hooks, Plan, RootMount};
@@ -18,6 +19,7 @@ use userns::lease::ProcessId;
 use userns::views::Views;
 
 use super::audit::Subject;
+use super::binds;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
 use super::error::Error;
@@ -64,6 +66,7 @@ struct Prepared {
     filters: Vec<Program>,
     hierarchies: Vec<String>,
     views: Option<Views>,
+    binds: Rules,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -75,11 +78,11 @@ pub(super) async fn create(
     shared: &Arc<Shared>,
     networks: Vec<Identity>,
 ) -> Result<(Arc<Container>, Event), Error> {
-    let (asked, namespace) = (request.clone(), shared.namespace.clone());
-    let prepared = blocking(move || prepare(&asked, &namespace, &networks)).await?;
+    let (asked, of_shim) = (request.clone(), shared.clone());
+    let prepared = blocking(move || prepare(&asked, &of_shim, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views } =
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views, binds } =
         prepared;
     let grounds = Grounds {
         names,
@@ -97,7 +100,7 @@ pub(super) async fn create(
     };
     let built = match draft.share_lease() {
         Ok(lease) => {
-            let order = Order { plan, joined, lease, filters, hierarchies };
+            let order = Order { plan, joined, lease, filters, hierarchies, binds };
             build(&request, shared, &init, &grounds, order).await
         }
         Err(error) => Err(error),
@@ -146,7 +149,7 @@ pub(super) async fn create(
 }
 
 /// The half that only looks at files and writes some: config and spec, then what [`ready`] does.
-fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<Prepared, Error> {
+fn prepare(request: &Request, shared: &Shared, networks: &[Identity]) -> Result<Prepared, Error> {
     if !request.options.shim_cgroup.is_empty() {
         cgroup::own::enter(&request.options.shim_cgroup).map_err(of_option)?;
     }
@@ -158,18 +161,19 @@ fn prepare(request: &Request, namespace: &str, networks: &[Identity]) -> Result<
         log::warn!(container = request.id.as_str(); "{note}");
     }
     let subject = Subject::new(&request.id, &loaded.value);
-    let prepared = ready(request, namespace, networks, &config, (&loaded.value, subject.clone()));
+    let prepared = ready(request, shared, networks, &config, (&loaded.value, subject.clone()));
     prepared.inspect_err(|error| subject.refused(error))
 }
 
 /// Plan, namespaces, lease, cgroups.
 fn ready(
     request: &Request,
-    namespace: &str,
+    shared: &Shared,
     networks: &[Identity],
     config: &Config,
     (spec, subject): (&Spec, Subject),
 ) -> Result<Prepared, Error> {
+    let namespace = shared.namespace.as_str();
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
     let plan = spec::plan(spec, &asked)?;
     let process = plan.process.clone();
@@ -204,9 +208,10 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
+    let binds = binds::rules(request, shared, &config.mounts, (&plan, &joined));
     let config = config.container;
     let views = views::of(request, &plan)?;
-    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views })
+    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views, binds })
 }
 
 /// As an error of the options, which are no part of the spec.
@@ -224,6 +229,7 @@ struct Order {
     lease: OwnedFd,
     filters: Vec<Program>,
     hierarchies: Vec<String>,
+    binds: Rules,
 }
 
 /// The half that makes processes: stdio and the build stage.
@@ -252,6 +258,7 @@ async fn build(
         max_user_namespaces: grounds.config.max_user_namespaces,
         no_new_keyring: grounds.no_new_keyring,
         groups,
+        binds: order.binds,
     };
     let mut created = shared.launcher.create(&order, fds).await?;
     failpoint::hit("create-built", &request.id);

@@ -35,6 +35,9 @@ impl From<LaunchError> for Error {
     fn from(error: LaunchError) -> Self {
         match error {
             LaunchError::Failed(failure) if failure.program => Self::Program(failure.line),
+            LaunchError::Failed(failure) if failure.denial.is_some() => {
+                Self::Refused(Refusal { denial: failure.denial, ..Refusal::new("", failure.line) })
+            }
             error => Self::Failed(error.to_string()),
         }
     }

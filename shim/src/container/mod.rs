@@ -15,6 +15,7 @@
 //! process's phase is told as an event first; no lock is held while a stage or the kernel works.
 
 mod audit;
+mod binds;
 pub(crate) mod cgroup;
 pub(crate) mod config;
 pub(crate) mod create;

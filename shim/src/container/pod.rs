@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Container;
@@ -21,6 +22,10 @@ pub(crate) struct Pod {
 pub(crate) struct Shared {
     /// containerd's namespace.
     pub(crate) namespace: String,
+    /// The id of the container or pod that the shim was started for.
+    pub(crate) group: String,
+    /// containerd's sockets, as far as the shim was told.
+    pub(crate) sockets: Vec<PathBuf>,
     /// Runs stages.
     pub(crate) launcher: Launcher,
     /// Takes events.
@@ -37,8 +42,8 @@ enum Slot {
 
 impl Pod {
     /// A pod without containers.
-    pub(crate) fn new(namespace: String, launcher: Launcher, events: Events) -> Self {
-        Self { shared: Arc::new(Shared { namespace, launcher, events }), containers: Mutex::default() }
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), containers: Mutex::default() }
     }
 
     /// Makes a container, up to the point where its init waits for Start.

@@ -20,6 +20,7 @@ use userns::mount::Detached;
 use userns::rootfs::LayerRoute;
 use userns::tree::Tree;
 
+use super::binds::Sources;
 use super::channel::Channel;
 use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Proceed, Report};
@@ -182,6 +183,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let user = namespaces::open_of(proc.as_fd(), init.pid, NamespaceKind::User)?;
 
     let ids = FsIds::enter(order.id_map)?;
+    let sources = Sources::open(control, order, user.as_fd(), proc.as_fd())?;
     let request = userns::rootfs::Request {
         mounts: &order.rootfs,
         path: &order.plan.root.path,
@@ -205,8 +207,8 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
         leaf::limit_to_one(order, own.as_fd())?;
     }
     enter_namespaces_of(init, proc.as_fd())?;
-    let builder = Builder::new(order, &tree, &scratch, user.as_fd(), proc.as_fd(), init.pid);
-    builder.mounts()?;
+    let builder = Builder::new(order, &tree, &scratch, proc.as_fd(), init.pid);
+    builder.mounts(sources)?;
     failpoint::hit("stage-build-mounted", &order.id);
     let terminal = dev::populate(&builder)?;
     if order.plan.root.readonly {

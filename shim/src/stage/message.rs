@@ -4,9 +4,11 @@
 //! value, with descriptors beside it by SCM_RIGHTS. An order can be larger than a datagram, so it travels in a memfd
 //! whose descriptor is the first of its message.
 
+use policy::binds::Rules;
 use policy::idmap::IdMap;
 use policy::namespaces::Joins;
 use policy::plan::{Plan, Process, RootMount};
+use policy::{Denial, Refusal};
 use serde::{Deserialize, Serialize};
 use syscall_trap::filter::Instruction;
 
@@ -43,6 +45,8 @@ pub(crate) struct BuildOrder {
     pub(crate) no_new_keyring: bool,
     /// How its cgroups are joined.
     pub(crate) groups: Groups,
+    /// What may be bound.
+    pub(crate) binds: Rules,
 }
 
 /// The shim asks the exec stage for one more process in a running container.
@@ -117,6 +121,8 @@ pub(crate) struct Failure {
     pub(crate) line: String,
     /// Whether it is the user's program that cannot be run (`exec: "x": executable file not found in $PATH`).
     pub(crate) program: bool,
+    /// The rule by which the spec is refused, if it is.
+    pub(crate) denial: Option<Denial>,
 }
 
 /// The shim tells the build stage that the hooks have run.
@@ -139,7 +145,13 @@ impl Failure {
     /// A failure with a line of its own. Line breaks in it (names may come from an image) become spaces, and of one that is
     /// longer than [`LONGEST_LINE`] the middle is left out: a program's name alone may have 128 KiB (execve(2)).
     pub(crate) fn line(line: impl Into<String>) -> Self {
-        Self { line: shortened(line.into()).replace(['\n', '\r'], " "), program: false }
+        Self { line: shortened(line.into()).replace(['\n', '\r'], " "), program: false, denial: None }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self { denial: refusal.denial.clone(), ..Self::line(refusal.to_string()) }
     }
 }
 

@@ -14,6 +14,7 @@
 
 use std::os::fd::AsFd;
 
+mod binds;
 mod build;
 mod cgroupfs;
 pub(crate) mod channel;

@@ -1,15 +1,15 @@
 //! Executes the plan's mounts onto the container's tree: each is made detached, given its flags and its id map, and then
 //! attached to a descriptor below the root; no path is resolved twice.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{BindIds, ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
+use policy::plan::{ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
-use userns::mount::{Detached, MountIds};
-use userns::rootfs::{LayerRoute, volume};
+use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
+use super::binds::{Opened, Source, Sources, mount_failed};
 use super::message::{BuildOrder, Failure};
 use super::{copy_up, dev, namespaces};
 
@@ -27,8 +27,6 @@ pub(super) struct Builder<'a> {
     pub(super) tree: &'a Tree,
     /// A tmpfs that no container has a path to.
     pub(super) scratch: &'a Detached,
-    /// Its user namespace.
-    pub(super) user: BorrowedFd<'a>,
     /// The host's procfs.
     pub(super) proc: BorrowedFd<'a>,
     /// Its init, as the host counts.
@@ -38,6 +36,8 @@ pub(super) struct Builder<'a> {
     /// The root of the tmpfs that was mounted on `/dev`, unless the spec binds something else there. A volume may have
     /// come to cover it since, through a symlink of the image, and gets no device nodes for that.
     dev: RefCell<Option<OwnedFd>>,
+    /// What hides files and directories, once there is something to hide.
+    covers: OnceCell<dev::Covers>,
 }
 
 impl<'a> Builder<'a> {
@@ -45,16 +45,17 @@ impl<'a> Builder<'a> {
         order: &'a BuildOrder,
         tree: &'a Tree,
         scratch: &'a Detached,
-        user: BorrowedFd<'a>,
         proc: BorrowedFd<'a>,
         init: i32,
     ) -> Self {
-        Self { order, tree, scratch, user, proc, init, late: RefCell::default(), dev: RefCell::default() }
+        let (late, dev, covers) = Default::default();
+        Self { order, tree, scratch, proc, init, late, dev, covers }
     }
 
-    /// Makes every mount of the spec, in its order, and a `/dev` of our own where the spec has none: device nodes never
+    /// Makes every mount of the spec, in its order, with the sources of those that are bind mounts, and a `/dev` of our own
+    /// where the spec has none: device nodes never
     /// go to the image's tree.
-    pub(super) fn mounts(&self) -> Result<(), Failure> {
+    pub(super) fn mounts(&self, sources: Sources) -> Result<(), Failure> {
         if self.order.plan.mount_label.is_some() && !self.host_has_selinux()? {
             return Err(Failure::line("linux.mountLabel: this host has no SELinux"));
         }
@@ -62,10 +63,13 @@ impl<'a> Builder<'a> {
         if !mounts.iter().any(|mount| mount.destination.as_str() == dev::DEV) {
             self.attach_new(&dev::default_mount()?)?;
         }
-        for mount in mounts {
-            self.attach_new(mount).map_err(|failure| {
-                Failure::line(format!("mounts[{}] {}: {}", mount.index, mount.destination, failure.line))
-            })?;
+        for (mount, source) in mounts.iter().zip(sources.0) {
+            let made = match &source {
+                Opened::Bind(source) => self.bind(mount, source),
+                Opened::Layers(layers) => self.filesystem(mount, ("overlay", layers.source.as_deref()), &layers.data),
+                Opened::Nothing => self.attach_new(mount),
+            };
+            made.map_err(|failure| mount_failed(mount, failure))?;
         }
         Ok(())
     }
@@ -91,24 +95,30 @@ impl<'a> Builder<'a> {
             ),
             MountKind::Tmpfs { data } => return self.tmpfs(mount, data),
             MountKind::Cgroup => return super::cgroupfs::mount(self, mount),
-            MountKind::Filesystem { fstype, source, data } => (
-                Detached::filesystem(fstype, source.as_deref(), &self.options(data)?, &[])?,
-                self.tree.mountpoint_dir(&mount.destination)?,
-            ),
-            MountKind::Bind { source, recursive, id_map } => {
-                let set = mount.flags.set | mount.recursive_flags.set;
-                let read_only = set & !mount.recursive_flags.clear & RDONLY != 0;
-                let (detached, directory) = self.bind(source, *recursive, read_only, id_map)?;
-                let at = if directory {
-                    self.tree.mountpoint_dir(&mount.destination)?
-                } else {
-                    self.tree.mountpoint_file(&mount.destination)?
-                };
-                (detached, at)
+            MountKind::Filesystem { fstype, source, data } => {
+                return self.filesystem(mount, (fstype, source.as_deref()), data);
             }
+            MountKind::Bind { .. } => return Err(Failure::line("its source was not opened")),
         };
-        let binding = matches!(mount.kind, MountKind::Bind { .. });
-        self.finish(mount, detached, &at, !binding)
+        self.finish(mount, detached, &at, true)
+    }
+
+    fn filesystem(&self, mount: &Mount, (fstype, source): (&str, Option<&str>), data: &Data) -> Result<(), Failure> {
+        let detached = Detached::filesystem(fstype, source, &self.options(data)?, &[])?;
+        let at = self.tree.mountpoint_dir(&mount.destination)?;
+        self.finish(mount, detached, &at, true)
+    }
+
+    fn bind(&self, mount: &Mount, source: &Source) -> Result<(), Failure> {
+        let at = match source.directory {
+            true => self.tree.mountpoint_dir(&mount.destination)?,
+            false => self.tree.mountpoint_file(&mount.destination)?,
+        };
+        self.prepare(mount, &source.detached, &at, mount.flags)?;
+        if mount.destination.as_str() == dev::DEV {
+            *self.dev.borrow_mut() = None;
+        }
+        if source.has_covers() { source.cover(self.covers()?) } else { Ok(()) }
     }
 
     /// Refuses a place to which only a symlink of the image can have led: the root directory, which the mount would cover,
@@ -133,20 +143,14 @@ impl<'a> Builder<'a> {
         self.dev.take()
     }
 
-    /// Gives a mount its flags and its propagation, and attaches it; `late` puts its read-only flag off.
+    /// Gives a new filesystem its flags and its propagation, and attaches it; `late` puts its read-only flag off.
     pub(super) fn finish(&self, mount: &Mount, detached: Detached, at: &Node, late: bool) -> Result<(), Failure> {
-        self.check_place(at, &mount.destination)?;
         let mut flags = mount.flags;
         let late = late && flags.set & RDONLY != 0;
         if late {
             flags.set &= !RDONLY;
         }
-        detached.set_flags(flags, false)?;
-        detached.set_flags(mount.recursive_flags, true)?;
-        if let Some((propagation, recursive)) = mount.propagation {
-            detached.set_propagation(propagation, recursive)?;
-        }
-        detached.attach(at)?;
+        self.prepare(mount, &detached, at, flags)?;
         if mount.destination.as_str() == dev::DEV {
             let ours = matches!(mount.kind, MountKind::Tmpfs { .. });
             let keep = || rustix::io::fcntl_dupfd_cloexec(detached.fd(), 3).map_err(Failure::at("keep", dev::DEV));
@@ -156,6 +160,16 @@ impl<'a> Builder<'a> {
             self.late.borrow_mut().push(detached);
         }
         Ok(())
+    }
+
+    fn prepare(&self, mount: &Mount, detached: &Detached, at: &Node, flags: MountFlags) -> Result<(), Failure> {
+        self.check_place(at, &mount.destination)?;
+        detached.set_flags(flags, false)?;
+        detached.set_flags(mount.recursive_flags, true)?;
+        if let Some((propagation, recursive)) = mount.propagation {
+            detached.set_propagation(propagation, recursive)?;
+        }
+        Ok(detached.attach(at)?)
     }
 
     /// The ipc namespace makes its mqueue filesystem itself, when it is cloned: by the host's root, who owns the
@@ -188,36 +202,6 @@ impl<'a> Builder<'a> {
             copy_up::copy(at.as_fd(), detached.fd())?;
         }
         self.finish(mount, detached, &at, true)
-    }
-
-    /// A bind mount, and whether it is of a directory. Its flags are the caller's to set.
-    fn bind(
-        &self,
-        source: &std::path::Path,
-        recursive: bool,
-        read_only: bool,
-        ids: &BindIds,
-    ) -> Result<(Detached, bool), Failure> {
-        let fd = rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Failure::at("open source", source.display()))?;
-        let stat = rustix::fs::fstat(&fd).map_err(Failure::at("stat source", source.display()))?;
-        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-        let name = source.display().to_string();
-        let detached = match ids {
-            BindIds::Container => {
-                let ids = MountIds { userns: self.user, own: Some(self.order.id_map) };
-                let volume = read_only.then(|| volume(fd.as_fd(), recursive, ids, LayerRoute::Auto)).transpose()?;
-                volume.flatten().map_or_else(|| Detached::bind(&fd, recursive, ids, &name), Ok)?
-            }
-            BindIds::Explicit { uid, gid, recursive: mapped } => {
-                let namespace = userns::idmap::user_namespace(self.proc, uid, gid)?;
-                let ids = MountIds { userns: namespace.as_fd(), own: None };
-                let detached = Detached::clone_of(&fd, recursive, &name)?;
-                detached.id_map(fd.as_fd(), ids, *mapped)?;
-                detached
-            }
-        };
-        Ok((detached, directory))
     }
 
     /// A procfs of the container's pid namespace, detached.
@@ -269,15 +253,18 @@ impl<'a> Builder<'a> {
     /// Covers files with a null device and directories with an empty tmpfs. Both are our own, on a filesystem that no
     /// container has ever had a path to (CVE-2025-31133: a mask that was bound from the container's `/dev/null`).
     fn mask(&self) -> Result<(), Failure> {
-        let mut covers = None;
         for path in &self.order.plan.masked_paths {
             let Some(node) = self.tree.try_open(path)? else { continue };
-            let covers: &dev::Covers = match &mut covers {
-                Some(covers) => covers,
-                covers @ None => covers.insert(dev::Covers::new(self.scratch)?),
-            };
-            covers.of(node.is_dir()?)?.attach(&node)?;
+            self.covers()?.of(node.is_dir()?)?.attach(&node)?;
         }
         Ok(())
+    }
+
+    fn covers(&self) -> Result<&dev::Covers, Failure> {
+        if let Some(covers) = self.covers.get() {
+            return Ok(covers);
+        }
+        let covers = dev::Covers::new(self.scratch)?;
+        Ok(self.covers.get_or_init(|| covers))
     }
 }

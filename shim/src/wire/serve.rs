@@ -8,6 +8,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -28,7 +29,7 @@ use super::sandbox;
 use super::socket::Socket;
 use super::start::TTRPC_ADDRESS;
 use super::task::TaskService;
-use crate::container::pod::Pod;
+use crate::container::pod::{Pod, Shared};
 use crate::stage::launch::Launcher;
 use crate::sys::memory;
 
@@ -103,10 +104,12 @@ fn serve(flags: &Flags, listener: StdListener) -> Result<(), String> {
 async fn until_shutdown(flags: &Flags, listener: StdListener) -> Result<(), String> {
     let (sender, queue) = events::channel();
     let address = std::env::var(TTRPC_ADDRESS).ok().filter(|address| !address.is_empty());
-    let publisher = tokio::spawn(events::publish(queue, address, flags.namespace.clone()));
+    let sockets = [Some(flags.address.as_str()), address.as_deref()].into_iter().flatten().filter_map(socket_path);
+    let (namespace, group, sockets) = (flags.namespace.clone(), flags.id.clone(), sockets.collect());
+    let publisher = tokio::spawn(events::publish(queue, address, namespace.clone()));
     let launcher = Launcher::new().map_err(|error| format!("serve: {error}"))?;
     let shutdown = Arc::new(Notify::new());
-    let pod = Arc::new(Pod::new(flags.namespace.clone(), launcher, sender));
+    let pod = Arc::new(Pod::new(Shared { namespace, group, sockets, launcher, events: sender }));
     let listener = UnixListener::from_std(listener).map_err(|error| format!("serve: watch the socket: {error}"))?;
     let mut server = Server::new()
         .add_listener(Listener::new(RootOnly(listener)))
@@ -126,6 +129,12 @@ async fn until_shutdown(flags: &Flags, listener: StdListener) -> Result<(), Stri
     drop((server, pod));
     flush(publisher).await;
     Ok(())
+}
+
+/// The file of a socket's address; none where that is something else.
+fn socket_path(address: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(address.strip_prefix("unix://").unwrap_or(address));
+    path.is_absolute().then_some(path)
 }
 
 /// Waits for SIGTERM or SIGINT. They end the shim in good order, as they do containerd's own: the log has a line, the

@@ -54,6 +54,7 @@ mod exec;
 mod grants;
 mod images;
 mod life;
+mod mount_policy;
 mod mounts;
 mod namespaces;
 mod network;

@@ -157,40 +157,6 @@ async fn what_is_bound_has_the_owners_of_the_disk() {
 }
 
 #[tokio::test]
-async fn a_bind_shows_pseudo_filesystems_below_it_as_they_are() {
-    let nested = Nested::new();
-    tests::sh(&format!("cd {}; mkdir proc; mount -t proc proc proc", nested.0.display())).ok();
-    let output = Bundle::new()
-        .bind(&nested.0, "/tree", &["rro"])
-        .sh("stat -c %u /tree/file /tree/sub/file; head -c 5 /tree/proc/version; echo x > /tree/proc/self/comm")
-        .run()
-        .await;
-    tests::sh(&format!("umount {}/proc", nested.0.display())).ok();
-    assert!(output.failed().starts_with("0\n0\nLinux"), "{output:?}");
-}
-
-#[tokio::test]
-async fn a_source_that_cannot_be_id_mapped_is_refused_by_path_and_type() {
-    let dir = place::new_dir("sources");
-    tests::sh(&format!(
-        "cd {}; mkdir ramfs overlay u w; mount -t ramfs ramfs ramfs; mount -t overlay overlay -o lowerdir={},upperdir=u,workdir=w overlay",
-        dir.display(),
-        place::busybox().display()
-    ))
-    .ok();
-    for (source, fstype) in
-        [(dir.join("ramfs"), "ramfs"), (dir.join("overlay"), "overlay"), ("/proc/sys".into(), "proc")]
-    {
-        let refusal = Bundle::new().bind(&source, "/m", &[]).refused().await;
-        assert!(
-            refusal.ends_with(&format!("{}: is on {fstype}, which cannot be id-mapped", source.display())),
-            "{refusal}"
-        );
-    }
-    tests::sh(&format!("umount {0}/ramfs {0}/overlay", dir.display())).ok();
-}
-
-#[tokio::test]
 async fn explicit_mappings_are_those_of_the_mount() {
     let nested = Nested::new();
     let mut bundle = Bundle::new();

@@ -64,7 +64,7 @@ impl Context {
         let fd = fsconfig_create(&self.fd)
             .and_then(|()| fsmount(&self.fd, FsMountFlags::FSMOUNT_CLOEXEC, attributes))
             .map_err(|errno| Error::with_note("mount", &self.fstype, errno, self.log()))?;
-        Ok(Detached { fd, name: self.fstype, below: Vec::new() })
+        Ok(Detached { fd, name: self.fstype, below: Vec::new(), note: None })
     }
 
     fn failed(&self, option: &str, errno: Errno) -> Error {

@@ -18,8 +18,7 @@ use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 pub(crate) use filesystem::Context;
-pub use ids::MountIds;
-pub(crate) use ids::open_below;
+pub use ids::{MountIds, open_below};
 
 use crate::sys::{self, MountAttr};
 use crate::{Error, Result};
@@ -34,6 +33,8 @@ pub struct Detached {
     /// Further mounts, where they belong below this one, parents first: those that had to be prepared one by one. They
     /// are attached with it: onto a mount that is detached itself the kernel attaches only since Linux 6.15.
     below: Vec<(PathBuf, Detached)>,
+    /// How it shows less than was asked for.
+    note: Option<String>,
 }
 
 impl Detached {
@@ -75,7 +76,7 @@ impl Detached {
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         let fd = rustix::mount::open_tree(source, c"", flags)
             .map_err(|errno| Error::failed("clone the mount of", name, errno))?;
-        Ok(Self { fd, name: name.to_owned(), below: Vec::new() })
+        Ok(Self { fd, name: name.to_owned(), below: Vec::new(), note: None })
     }
 
     /// As [`Detached::clone_of`], of a path of the host, whose last symlink is followed.
@@ -87,7 +88,7 @@ impl Detached {
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         let fd = rustix::mount::open_tree(CWD, source, flags)
             .map_err(|errno| Error::failed("clone the mount of", source.display(), errno))?;
-        Ok(Self { fd, name: source.display().to_string(), below: Vec::new() })
+        Ok(Self { fd, name: source.display().to_string(), below: Vec::new(), note: None })
     }
 
     /// Sets and clears mount_setattr(2) attributes, with `recursive` on every mount of the tree.
@@ -140,7 +141,7 @@ impl Detached {
 
     /// A detached mount that another process has made and sent.
     pub fn from_fd(fd: OwnedFd, name: &str) -> Self {
-        Self { fd, name: name.to_owned(), below: Vec::new() }
+        Self { fd, name: name.to_owned(), below: Vec::new(), note: None }
     }
 
     /// The root of the mount, an `O_PATH` descriptor.
@@ -151,6 +152,11 @@ impl Detached {
     /// The descriptor, for keeps, once it is attached: a [`crate::tree::Tree`] can be made of it.
     pub fn into_fd(self) -> OwnedFd {
         self.fd
+    }
+
+    /// What of it is shown as it is, for the log: a line for each mount.
+    pub fn notes(&self) -> Vec<&str> {
+        self.note.as_deref().into_iter().chain(self.below.iter().flat_map(|(_, mount)| mount.notes())).collect()
     }
 
     /// What it is called in messages.

@@ -28,6 +28,7 @@ use std::path::Path;
 use policy::plan::{ContainerPath, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 
+pub use overlay::{split_layers, unescape};
 pub use volume::volume;
 pub(crate) use writable::EngineOverlay;
 pub use writable::writable_layer;
@@ -70,7 +71,7 @@ pub struct Request<'a> {
 /// One line that names the path, layer or option: a root filesystem that is missing, no directory, on a filesystem that
 /// cannot be id-mapped or owned by ids of neither kind; a mount type that is not supported; what the kernel says.
 pub fn assemble(request: &Request<'_>, ids: &FsIds) -> Result<Detached> {
-    let assembly = Assembly { request, ids: MountIds { userns: request.userns, own: Some(ids.map()) } };
+    let assembly = Assembly { request, ids: MountIds { userns: request.userns, own: Some(ids.map()), plain: false } };
     let Some(root) = request.mounts.iter().rposition(is_root) else {
         if let Some(mount) = request.mounts.first() {
             return Err(Error::refused(&mount.target, "a root filesystem's mounts need one without a target"));
@@ -133,7 +134,7 @@ impl Assembly<'_> {
     fn bind(self, source: &Path, recursive: bool) -> Result<Detached> {
         let fd = open_directory(source)?;
         layers::is_mapped(fd.as_fd(), source, self.ids)?;
-        Detached::bind(&fd, recursive, self.ids, &source.display().to_string())
+        Detached::bind(&fd, recursive, self.ids, &source.display().to_string(), &[])
     }
 
     fn id_map_new(self, detached: &Detached, source: &str) -> Result<()> {

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn id_maps_must_be_the_containers() {
         let null = std::fs::File::open("/dev/null").expect("a descriptor");
-        let ids = MountIds { userns: null.as_fd(), own: Some(IdMap { host: 100_000, size: 65536 }) };
+        let ids = MountIds { userns: null.as_fd(), own: Some(IdMap { host: 100_000, size: 65536 }), plain: false };
         let check = |map: &str| parse(&[&format!("uidmap={map}")]).check_id_maps(ids);
         assert!(check("0:100000:65536").is_ok() && check("0:100000:1,1:100001:65535").is_ok());
         for wrong in ["0:0:65536", "0:100000:65537", "1:100000:10", "x", "0:100000"] {

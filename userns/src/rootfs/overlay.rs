@@ -147,7 +147,7 @@ impl Overlay {
         let layers = Layers::open(&self.lowers, self.upper.as_ref(), ids)?;
         let detached = match (&self.upper, self.lowers.as_slice()) {
             // An overlay needs two layers; one alone is what it would show. Cloned anew: a clone cannot be (before 6.15).
-            (None, [lower]) => Detached::bind(open_directory(lower)?, false, ids, &lower.display().to_string())?,
+            (None, [lower]) => Detached::bind(open_directory(lower)?, false, ids, &lower.display().to_string(), &[])?,
             _ if request.route == LayerRoute::Attached => attached::mount(self, &layers, request.path)?,
             _ => match self.by_descriptors(&layers)? {
                 Some(detached) => detached,
@@ -201,8 +201,8 @@ impl Overlay {
     }
 }
 
-/// Splits at `:`, and undoes the escapes of `:` and `\`.
-fn split_layers(value: &str) -> Vec<String> {
+/// Splits a `lowerdir` at `:`, and undoes the escapes of `:` and `\`.
+pub fn split_layers(value: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = value.chars();
     while let Some(character) = characters.next() {
@@ -221,7 +221,8 @@ fn split_layers(value: &str) -> Vec<String> {
     parts
 }
 
-fn unescape(value: &str) -> String {
+/// Undoes the escapes of the path of one layer.
+pub fn unescape(value: &str) -> String {
     let mut characters = value.chars();
     let mut plain = String::with_capacity(value.len());
     while let Some(character) = characters.next() {

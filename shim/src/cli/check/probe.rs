@@ -149,6 +149,6 @@ fn mappable(path: &Path) -> userns::Result<()> {
     let map = IdMap { host: 100_000, size: 65536 };
     // This process has one thread, as the making of a user namespace needs.
     let userns = userns::idmap::user_namespace_of(open(Path::new("/proc"))?, map)?;
-    let ids = MountIds { userns: std::os::fd::AsFd::as_fd(&userns), own: None };
-    Detached::bind(open(path)?, false, ids, &path.display().to_string()).map(drop)
+    let ids = MountIds { userns: std::os::fd::AsFd::as_fd(&userns), own: None, plain: false };
+    Detached::bind(open(path)?, false, ids, &path.display().to_string(), &[]).map(drop)
 }
