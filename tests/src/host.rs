@@ -13,10 +13,10 @@ pub const IMAGE: &str = "docker.io/library/busybox:latest";
 
 /// Prints [`Host::traces`]: mounts (without their ids, which are given anew), cgroups, leases, sockets, bundles, network
 /// namespaces and processes, and what dockerd keeps of containers, volumes and networks. Not fifos: they are `ctr`'s, which
-/// forgets those of an exec that it has detached from. Nor dockerd's files for network namespaces, which it removes once a minute:
-/// those that are mounts are namespaces. Nor BuildKit's group for containers of its own.
+/// forgets those of an exec that it has detached from. Nor what dockerd does in its own time: files of network namespaces that
+/// are gone it removes once a minute, the host's it holds once it has needed it, and BuildKit keeps a group.
 const TRACES: &str = "containerd-shim-eci-v2 ranges > /dev/null
-    sed 's/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
+    sed '\\, /run/docker/netns/default ,d; s/^[0-9]* [0-9]* /mount /' /proc/1/mountinfo
     find /sys/fs/cgroup -type d ! -path '*/docker/buildkit*'
     find /run/eci -mindepth 1 ! -path /run/eci/ranges ! -path /run/eci/ranges/lock ! -path /run/eci/s 2> /dev/null
     find /run/containerd/s /run/netns -mindepth 1 2> /dev/null

@@ -4,6 +4,7 @@
 //! What Docker does every day is checked on each suite and store ([`on_each_docker`]), what depends on neither on one store
 //! of each ([`on_both_dockers`]). Our runtime is the hosts' default one. The checks of a suite and store share a host, one after
 //! the other, and each must leave it as it found it. One that fails takes the host down with it: the next has a new one.
+//! [`remap`] has hosts of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
@@ -99,9 +100,8 @@ impl Docker {
     fn up(&self, test: &str) -> Option<Running> {
         let setup = Setup { docker: Some(daemon_json()), store: Some(self.store), ..Setup::default() };
         let host = Host::up_with(self.suite, test, &setup)?;
-        // What the first container of a host makes and no container takes away; the host's network has a file, too.
-        let first = "docker run --rm busybox true && docker run --rm --runtime runc --network host busybox true";
-        host.sh(first).ok();
+        // What the first container of a host makes and no container takes away.
+        host.sh("docker run --rm busybox true && docker run --rm --runtime runc busybox true").ok();
         let idle = host.traces();
         Some(Running { host, idle })
     }
