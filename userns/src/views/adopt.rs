@@ -30,7 +30,7 @@ const READ: OFlags =
 const LOOK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// How deep the walk goes, in directories. Each level holds two descriptors.
 const DEPTH_MAX: usize = 100;
-/// How many directories it looks at.
+/// How many directories it looks at, and how many names are moved at a time.
 const DIRECTORIES_MAX: usize = 100_000;
 /// Names in our work directory: what was moved aside, and where from (a symlink, for who finds it after a crash).
 const ASIDE: &CStr = c"aside";
@@ -116,7 +116,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Compares the directories below `theirs`, of the layer, with those below `ours`, of the container's overlay.
     fn directory(&mut self, theirs: BorrowedFd<'_>, ours: BorrowedFd<'_>) -> Result<()> {
-        for name in subdirectories(theirs).map_err(|errno| self.failed("read directory", errno))? {
+        for name in names(theirs, may_be_directory, self.left).map_err(|errno| self.failed("read directory", errno))? {
             let Some(left) = self.left.checked_sub(1) else { return Ok(()) };
             self.left = left;
             self.path.push(OsStr::from_bytes(name.to_bytes()));
@@ -194,15 +194,19 @@ fn open(parent: BorrowedFd<'_>, name: &CStr, flags: OFlags) -> Option<OwnedFd> {
     rustix::fs::openat(parent, name, flags, Mode::empty()).ok()
 }
 
-fn names(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<(CString, FileType)>> {
+/// The names in a directory, of files of the types that `wanted` says, `limit` at most: a container may have made any number.
+fn names(directory: BorrowedFd<'_>, wanted: fn(FileType) -> bool, limit: usize) -> rustix::io::Result<Vec<CString>> {
     let entries =
         Dir::read_from(directory)?.map(|entry| entry.map(|entry| (entry.file_name().to_owned(), entry.file_type())));
-    entries.filter(|entry| !matches!(entry, Ok((name, _)) if matches!(name.to_bytes(), b"." | b".."))).collect()
+    let wanted = |entry: &rustix::io::Result<(CString, FileType)>| match entry {
+        Ok((name, kind)) => wanted(*kind) && !matches!(name.to_bytes(), b"." | b".."),
+        Err(_) => true,
+    };
+    entries.filter(wanted).take(limit).map(|entry| entry.map(|(name, _)| name)).collect()
 }
 
-fn subdirectories(directory: BorrowedFd<'_>) -> rustix::io::Result<Vec<CString>> {
-    let is_directory = |kind| matches!(kind, FileType::Directory | FileType::Unknown);
-    Ok(names(directory)?.into_iter().filter(|(_, kind)| is_directory(*kind)).map(|(name, _)| name).collect())
+fn may_be_directory(kind: FileType) -> bool {
+    matches!(kind, FileType::Directory | FileType::Unknown)
 }
 
 /// Whether what the overlay shows is this upper directory, not a lower one alone: it then has its time of birth. Where the
@@ -240,9 +244,9 @@ fn remove_directory(parent: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<(
     rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR)
 }
 
-/// Moves every entry.
+/// Moves every entry, or a good part of very many.
 fn move_children(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    for (name, _) in names(from)? {
+    for name in names(from, |_| true, DIRECTORIES_MAX)? {
         match rename(from, &name, to, OsStr::from_bytes(name.to_bytes())) {
             Ok(()) | Err(Errno::NOENT) => {}
             // The container has made it a moment ago: as if it had overwritten the engine's.

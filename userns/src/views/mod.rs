@@ -23,7 +23,6 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::sys::fanotify::FanotifyEvent;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use self::adopt::Upper;
 use self::watch::Watch;
@@ -114,11 +113,8 @@ impl Views {
     /// Whether [`Views::settle`] would have something to do. It never waits.
     pub fn is_due(&self) -> bool {
         let Some(watch) = &self.watch else { return true };
-        let Ok(notifier) = watch.notifier() else { return true };
-        let mut fds = [PollFd::new(&notifier, PollFlags::IN)];
-        let waiting = poll(&mut fds, Some(&Timespec::default())).map_or(true, |ready| ready > 0);
         // Who holds the state settles, and may have read what is not yet done.
-        waiting || self.state.try_lock().map_or(true, |state| state.rounds > 0)
+        watch.has_news() || self.state.try_lock().map_or(true, |state| state.rounds > 0)
     }
 
     /// Brings the two views together.

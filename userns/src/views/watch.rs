@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use nix::sys::fanotify::{
     EventFFlags, Fanotify, FanotifyEvent, FanotifyResponse, InitFlags, MarkFlags, MaskFlags, Response,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::{Error, Result};
@@ -60,6 +61,12 @@ impl Watch {
     /// A descriptor that is readable when there is something to [`Watch::read`].
     pub(super) fn notifier(&self) -> Result<OwnedFd> {
         self.group.as_fd().try_clone_to_owned().map_err(|error| Error::failed("duplicate", "a look-out", error))
+    }
+
+    /// Whether there is something to [`Watch::read`].
+    pub(super) fn has_news(&self) -> bool {
+        let mut fds = [PollFd::new(&self.group, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).map_or(true, |ready| ready > 0)
     }
 
     /// What has been seen since the last call. The kernel queues an event before the system call that it tells of returns.
