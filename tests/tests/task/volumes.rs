@@ -63,24 +63,24 @@ async fn a_part_of_an_image_is_a_volume_too() {
 #[tokio::test]
 async fn an_overlay_that_may_change_is_refused() {
     let refused =
-        |overlay: &Overlay| format!("{}: is on overlay, which cannot be id-mapped", overlay.merged().display());
+        |overlay: &Overlay| format!("because {} is on overlay, which cannot be id-mapped", overlay.merged().display());
     let overlay = Overlay::of_an_image();
     // For writing it would be a second overlay over one upper directory.
     for options in [&["rw"][..], &["ro", "rrw"]] {
         let refusal = bound(&overlay.merged(), options).refused().await;
-        assert!(refusal.ends_with(&refused(&overlay)), "{options:?}: {refusal}");
+        assert!(refusal.contains(&refused(&overlay)), "{options:?}: {refusal}");
     }
     bound(&overlay.merged(), &["rro"]).sh("! touch /volume/new 2> /dev/null").run().await.ok();
     std::fs::write(overlay.merged().join("new"), "").unwrap();
     let refusal = bound(&overlay.merged(), &["ro"]).refused().await;
-    assert!(refusal.ends_with(&refused(&overlay)), "{refusal}");
+    assert!(refusal.contains(&refused(&overlay)), "{refusal}");
     // What is mounted below it is not what its layers show.
     let overlay = Overlay::of_an_image();
     let below = overlay.merged().join("etc");
     tests::sh(&format!("mount -t tmpfs tmpfs {}", below.display())).ok();
     let refusal = bound(&overlay.merged(), &["ro"]).refused().await;
     tests::sh(&format!("umount {}", below.display())).ok();
-    assert!(refusal.ends_with(&refused(&overlay)), "{refusal}");
+    assert!(refusal.contains(&refused(&overlay)), "{refusal}");
 }
 
 #[tokio::test]
