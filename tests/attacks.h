@@ -203,9 +203,6 @@ static void kernel(char **args) {
     printf("swapon %s\n", outcome(syscall(SYS_swapon, "/bin/busybox", 0)));
     printf("clock_settime %s\n", outcome(clock_settime(CLOCK_REALTIME, &(struct timespec){1, 0})));
     printf("adjtimex %s\n", outcome(syscall(SYS_adjtimex, (int[64]){0x1})));
-#ifdef SYS_iopl
-    printf("iopl %s\n", outcome(syscall(SYS_iopl, 3)));
-#endif
     printf("userfaultfd %s\n", outcome(syscall(SYS_userfaultfd, 0)));
     printf("syslog-read %s\n", outcome(syscall(SYS_syslog, 3, (char[64]){0}, 64)));
     printf("swapoff %s\n", outcome(syscall(SYS_swapoff, "/none")));

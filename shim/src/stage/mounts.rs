@@ -196,8 +196,14 @@ impl<'a> Builder<'a> {
     }
 
     fn tmpfs(&self, mount: &Mount, data: &Data) -> Result<(), Failure> {
+        let covered = self.tree.try_open(&mount.destination)?;
         let at = self.tree.mountpoint_dir(&mount.destination)?;
-        let detached = Detached::filesystem("tmpfs", Some("tmpfs"), &self.options(data)?, &[])?;
+        let mut options = self.options(data)?;
+        // As runc does, or a tmpfs over /root would be everybody's; one in a new place has the kernel's own mode, 1777.
+        if let Some(covered) = covered.filter(|_| !options.iter().any(|(key, _)| key == "mode")) {
+            options.push(("mode".to_owned(), Some(format!("{:o}", covered.stat()?.st_mode & 0o7777))));
+        }
+        let detached = Detached::filesystem("tmpfs", Some("tmpfs"), &options, &[])?;
         if mount.copy_up {
             copy_up::copy(at.as_fd(), detached.fd())?;
         }
