@@ -154,7 +154,7 @@ fn tmpfs_and_nested_mounts_are_owned_as_asked(host: &Host) {
     let said = as_under_runc(
         host,
         r#"mkdir -p "$own/n/deep"; chown 5:6 "$own/n" "$own/n/deep"
-        run -d --name $c --tmpfs /t:uid=7,gid=8,mode=710 --mount type=tmpfs,dst=/m,tmpfs-mode=1750 -v $v:/a -v "$own/n:/a/b" --tmpfs /a/b/deep:mode=755 \
+        run -d --name $c --tmpfs /t:uid=7,gid=8,mode=710 --mount type=tmpfs,dst=/m,tmpfs-mode=1750 -v $v:/a -v "$own/n:/a/b" --tmpfs /a/b/deep \
             busybox sh -c 'echo > /a/f; chown 1:2 /a/f; echo > /a/b/g; chown 3:4 /a/b/g; echo > /a/b/deep/h; exec sleep 1d' > /dev/null
         until docker exec $c test -s /a/b/deep/h; do sleep 0.05; done
         look() { docker exec $c sh -c 'stat -c "%n %u:%g %a" /t /m /dev/shm; find /a -exec stat -c "%n %u:%g %a" "{}" +' | sort; }

@@ -183,17 +183,23 @@ async fn explicit_mappings_are_those_of_the_mount() {
 #[tokio::test]
 async fn a_tmpfs_has_its_options_and_takes_the_images_content_along() {
     let bundle = Bundle::new().image_with(|image| {
-        tests::sh(&format!("cd {}; mkdir -p data/dir; echo x > data/dir/file; chown 5:6 data/dir/file; ln -s file data/dir/link; chmod 711 data", image.display())).ok();
+        tests::sh(&format!("cd {}; mkdir -p data/dir; echo x > data/dir/file; chown 5:6 data/dir/file; ln -s file data/dir/link; chmod 711 data; mkdir -m 700 private", image.display())).ok();
     });
     let output = bundle
         .clone()
         .mount("tmpfs", "tmpfs", "/data", &["tmpcopyup", "size=1m"])
         .mount("tmpfs", "tmpfs", "/mine", &["mode=700", "uid=7", "gid=8", "ro"])
-        .sh("stat -c '%a %u:%g' /data /data/dir/file /mine; readlink /data/dir/link; rm /data/dir/file; echo x > /mine/x")
+        .mount("tmpfs", "tmpfs", "/private", &[])
+        .mount("tmpfs", "tmpfs", "/new", &[])
+        .sh("stat -c '%a %u:%g' /data /data/dir/file /mine /private /new; readlink /data/dir/link; rm /data/dir/file; echo x > /mine/x")
         .run()
         .await;
     let said = output.failed();
-    assert!(said.starts_with("711 0:0\n644 5:6\n700 7:8\nfile\n") && said.contains("Read-only file system"), "{said}");
+    assert!(
+        said.starts_with("711 0:0\n644 5:6\n700 7:8\n700 0:0\n1777 0:0\nfile\n")
+            && said.contains("Read-only file system"),
+        "{said}"
+    );
     assert!(bundle.dir.join("image/data/dir/file").exists());
     let refusal = bundle.mount("tmpfs", "tmpfs", "/m", &["uid=65536"]).refused().await;
     assert!(refusal.ends_with("options: uid: 65536 is outside the container's ids, which are 0 to 65535"), "{refusal}");
