@@ -50,6 +50,7 @@ macro_rules! on_a_docker {
 mod bad_input;
 mod coherence;
 mod config;
+mod console;
 mod daemons;
 mod exec;
 mod grants;
