@@ -10,6 +10,7 @@ on_both_dockers!(
     what_the_user_drops_stays_dropped,
     another_user_has_what_docker_gives,
     only_the_operators_file_decides,
+    what_an_image_says_decides_nothing,
 );
 
 /// The runtime with a config of its own, while this lives.
@@ -86,6 +87,25 @@ fn another_user_has_what_docker_gives(host: &Host) {
     };
     assert_eq!(sets(SYSTEM), sets("runc"));
     host.sh(&format!("docker run --rm --runtime {SYSTEM} --user 1000 busybox mount -t tmpfs t /tmp")).failed();
+}
+
+fn what_an_image_says_decides_nothing(host: &Host) {
+    // Labels that containerd's restart monitor, CRI and other runtimes know, and files where ours are on a host.
+    let image = "tar c -C /hosts/images/busybox . > /state/image.tar
+        mkdir -p /state/more/etc/eci; echo '[container]\ngrants = \"system\"' > /state/more/etc/eci/config.toml
+        echo '{}' > /state/more/config.json; echo '{}' > /state/more/eci.json
+        printf '#!/bin/sh\ntouch /state/ran' > /state/logger; chmod +x /state/logger
+        tar rf /state/image.tar -C /state/more etc/eci config.json eci.json
+        docker import --change 'LABEL containerd.io/restart.loguri=binary:///state/logger containerd.io/restart.status=running' \
+            --change 'LABEL io.kubernetes.cri.untrusted-workload=false com.docker.runtime=runc' \
+            --change 'ENV LD_PRELOAD=/state/logger SYSBOX_HONOR_CAPS=FALSE' /state/image.tar sly";
+    host.sh(image).ok();
+    let inside = "unset LD_PRELOAD; mount -t tmpfs t /tmp 2> /dev/null && echo mounted; grep ^Seccomp: /proc/self/status; cat /config.json";
+    assert_eq!(host.sh(&format!("$DOCKER --rm sly sh -c '{inside}'")).ok(), "Seccomp:\t2\n{}");
+    // What a container's own network leads to is no engine and no shim.
+    let gateway = "gateway=$(ip route | awk \"/^default/ { print \\$3 }\"); for port in 2375 2376 2377; do nc -w 1 $gateway $port < /dev/null && exit 1; done; true";
+    host.sh(&format!("$DOCKER --rm busybox sh -c '{gateway}'")).ok();
+    host.sh("! test -e /state/ran; docker rmi sly; rm -rf /state/image.tar /state/more /state/logger").ok();
 }
 
 fn only_the_operators_file_decides(host: &Host) {
