@@ -113,7 +113,7 @@ const KERNEL: [&str; 18] = [
 ];
 
 /// Whether a filesystem type belongs to the kernel.
-pub(super) fn is_kernels(fstype: &str) -> bool {
+pub fn is_kernels(fstype: &str) -> bool {
     KERNEL.contains(&fstype)
 }
 

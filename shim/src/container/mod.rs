@@ -4,7 +4,7 @@
 //! * [`Container`]: one container, with its [`process::Process`]es.
 //! * [`create`]: what is put together to make one, on [`grounds`] and with [`ids`] of its own.
 //! * [`audit`]: what is logged of what it is denied.
-//! * [`exec`]: further processes.
+//! * [`start`], [`kill`]: its beginning and its end; [`exec`]: further processes.
 //! * [`views`]: what keeps its root filesystem and the engine's view of it in agreement.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
@@ -29,12 +29,14 @@ mod freeze;
 mod grounds;
 mod hooks;
 mod ids;
+mod kill;
 pub(crate) mod logging;
 pub(crate) mod namespaces;
 mod oom;
 pub(crate) mod options;
 pub(crate) mod pod;
 pub(crate) mod process;
+mod start;
 pub(crate) mod state;
 mod stats;
 pub(crate) mod stdio;
@@ -150,60 +152,6 @@ impl Container {
         self.tell_oom();
     }
 
-    /// Kills every process in the container's cgroup.
-    async fn kill_group(&self) {
-        if let Err(error) = self.grounds.with_cgroup(cgroup::Cgroup::kill_all).await {
-            log::warn!(container = self.id.as_str(); "{error}");
-        }
-    }
-
-    /// Starts the container, or an exec. Returns the pid when the user's program runs.
-    ///
-    /// # Errors
-    /// NotFound, FailedPrecondition, or why the program cannot be run.
-    pub(crate) async fn start(&self, exec: &str) -> Result<u32, Error> {
-        match self.process(exec)? {
-            Target::Init => self.start_init().await,
-            Target::Exec(exec) => self.start_exec(&exec).await,
-        }
-    }
-
-    async fn start_init(&self) -> Result<u32, Error> {
-        self.init.begin_start()?;
-        failpoint::hit("start-begun", &self.id);
-        let waiting = lock(&self.waiting).take();
-        let outcome = match waiting {
-            Some(waiting) => waiting.start().await.map_err(Error::from),
-            None => Err(Error::Failed("the container's init is not waiting".to_owned())),
-        };
-        failpoint::hit("start-done", &self.id);
-        match outcome {
-            Ok(notes) => {
-                for note in notes {
-                    log::warn!(container = self.id.as_str(); "{note}");
-                }
-                let pid = self.init.pid();
-                self.init.started(&self.shared.events, &self.id, Event::Started { pid });
-                match hooks::poststart(&self.shared.launcher, &self.id, pid, &self.grounds.hooks).await {
-                    Ok(()) => Ok(pid),
-                    Err(error) => Err(self.stop_for(error).await),
-                }
-            }
-            Err(error) => {
-                self.init.start_failed();
-                Err(self.stop_for(error).await)
-            }
-        }
-    }
-
-    /// Stops a container that cannot be started. Afterwards the engine may delete it.
-    async fn stop_for(&self, error: Error) -> Error {
-        // Where the start itself has failed it ends by itself; killing it only makes sure.
-        let _ = self.init.kill(9);
-        let _ = tokio::time::timeout(PATIENCE, self.init.wait()).await;
-        error
-    }
-
     /// What is known of a process.
     ///
     /// # Errors
@@ -222,49 +170,6 @@ impl Container {
     pub(crate) async fn wait(&self, exec: &str) -> Result<Exit, Error> {
         let target = self.process(exec)?;
         Ok(self.of(&target).wait().await)
-    }
-
-    /// Sends a signal to a process, or to all of the container.
-    ///
-    /// # Errors
-    /// NotFound (also when it is gone), FailedPrecondition, InvalidArgument.
-    pub(crate) async fn kill(&self, exec: &str, signal: u32, all: bool) -> Result<(), Error> {
-        let target = self.process(exec)?;
-        if signal == 9 && matches!(target, Target::Init) {
-            self.paused.is_to_die();
-        }
-        if !all || !exec.is_empty() {
-            self.of(&target).kill(signal)?;
-            if signal == 9 {
-                self.let_die(&target).await;
-            }
-            return Ok(());
-        }
-        let sent = self.init.kill(signal);
-        if signal == 9 {
-            // Where init is gone its group may still have processes (of a pid namespace that it shared).
-            self.kill_group().await;
-        } else if sent.is_ok() {
-            self.signal_others(signal)?;
-        }
-        sent
-    }
-
-    /// Sends a signal to every process in the container's cgroup but its init, each by a descriptor that was checked to
-    /// be of that group after it was opened, so that no pid that is used again is hit.
-    fn signal_others(&self, signal: u32) -> Result<(), Error> {
-        let others = |pid: &u32| *pid != self.init.pid();
-        let before: Vec<u32> = self.pids()?.into_iter().filter(others).collect();
-        let opened: Vec<_> =
-            before.into_iter().filter_map(|pid| Some((pid, crate::sys::signal::open(pid).ok()?))).collect();
-        let still = self.pids()?;
-        for (pid, pidfd) in opened {
-            if still.contains(&pid) {
-                // It may just have ended.
-                let _ = crate::sys::signal::send(std::os::fd::AsFd::as_fd(&pidfd), signal);
-            }
-        }
-        Ok(())
     }
 
     /// The processes of the container, by pid.

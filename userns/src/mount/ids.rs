@@ -15,6 +15,7 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use policy::binds::restricted;
 use policy::idmap::IdMap;
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -24,28 +25,8 @@ use crate::mountinfo::{self, MountEntry};
 use crate::sys::{self, MOUNT_ATTR_IDMAP, MountAttr};
 use crate::{Error, Result};
 
-/// Filesystems that are windows into the kernel, by their name in mountinfo.
-const PSEUDO: [&str; 19] = [
-    "proc",
-    "sysfs",
-    "cgroup",
-    "cgroup2",
-    "devpts",
-    "devtmpfs",
-    "mqueue",
-    "bpf",
-    "debugfs",
-    "tracefs",
-    "securityfs",
-    "pstore",
-    "efivarfs",
-    "configfs",
-    "fusectl",
-    "binfmt_misc",
-    "selinuxfs",
-    "nsfs",
-    "rpc_pipefs",
-];
+/// Further filesystems that have nothing to map: namespaces, and the kernel's own side of NFS.
+const UNMAPPED: [&str; 2] = ["nsfs", "rpc_pipefs"];
 
 /// The id map that a clone's owners are shown through.
 #[derive(Debug, Clone, Copy)]
@@ -132,7 +113,8 @@ fn one(source: BorrowedFd<'_>, ids: MountIds<'_>, path: &Path, entry: Option<&Mo
     let Err(errno) = set_id_map(clone.fd(), ids, false) else { return Ok(clone) };
     let device = FileType::from_raw_mode(stat.st_mode);
     let device = matches!(device, FileType::CharacterDevice | FileType::BlockDevice);
-    let pseudo = entry.is_some_and(|entry| PSEUDO.contains(&entry.fstype.as_str()));
+    let is_pseudo = |fstype: &str| restricted::is_kernels(fstype) || UNMAPPED.contains(&fstype);
+    let pseudo = entry.is_some_and(|entry| is_pseudo(&entry.fstype));
     if errno == Errno::INVAL && (pseudo || device) {
         return Ok(clone);
     }
