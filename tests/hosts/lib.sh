@@ -19,6 +19,9 @@ docker_suites="trixie sid"
 # And the newest one, from its Go module: the test host `newest` is trixie with this containerd.
 newest_containerd=v2.4.2
 
+# The newest dockerd likewise: the test host `docker-newest` has it on that containerd.
+newest_docker=v2.0.0-beta.21
+
 # The runc that containerd's CRI suite is compared with.
 suite_runc=v1.4.3
 

@@ -154,6 +154,10 @@ fn missing(suite: &str) -> Option<String> {
         return (!complete("systemd/bookworm"))
             .then(|| "there is no systemd (tests/hosts/layer systemd bookworm)".to_owned());
     }
+    if suite == "docker-newest" {
+        let built = complete("docker/newest") && complete("newest") && complete("docker/trixie");
+        return (!built).then(|| "the newest dockerd is not built (tests/hosts/newest-docker)".to_owned());
+    }
     if let Some(suite) = suite.strip_prefix("docker-") {
         return (!complete(&format!("docker/{suite}")))
             .then(|| format!("there is no Docker of Debian {suite} (tests/hosts/layer docker {suite})"));

@@ -1,5 +1,5 @@
 //! Through Docker 26 on containerd 1.7 and Docker 28 on containerd 2.1, each with its own graph driver overlay2 and with
-//! containerd's image store.
+//! containerd's image store, and through the newest dockerd on containerd 2.4.
 //!
 //! What Docker does every day is checked on each suite and store ([`on_each_docker`]), what depends on neither on one store
 //! of each ([`on_both_dockers`]). Our runtime is the hosts' default one. The checks of a suite and store share a host, one after
@@ -23,6 +23,7 @@ macro_rules! on_each_docker {
             on_a_docker!($check, trixie_containerd, TRIXIE_CONTAINERD);
             on_a_docker!($check, sid_overlay2, SID_OVERLAY2);
             on_a_docker!($check, sid_containerd, SID_CONTAINERD);
+            on_a_docker!($check, newest_containerd, NEWEST_CONTAINERD);
         }
     )+ };
 }
@@ -70,6 +71,7 @@ static TRIXIE_OVERLAY2: Docker = Docker::new("docker-trixie", "overlay2");
 static TRIXIE_CONTAINERD: Docker = Docker::new("docker-trixie", "containerd");
 static SID_OVERLAY2: Docker = Docker::new("docker-sid", "overlay2");
 static SID_CONTAINERD: Docker = Docker::new("docker-sid", "containerd");
+static NEWEST_CONTAINERD: Docker = Docker::new("docker-newest", "containerd");
 
 /// A host that checks share, once one of them has started it.
 struct Docker {
