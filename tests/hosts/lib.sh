@@ -22,7 +22,7 @@ newest_containerd=v2.4.2
 # The newest dockerd likewise: the test host `docker-newest` has it on that containerd.
 newest_docker=v2.0.0-beta.21
 
-# The runc that containerd's CRI suite is compared with.
+# The runc that containerd's CRI suite and the newest dockerd are compared with.
 suite_runc=v1.4.3
 
 die() { echo "$*" >&2; exit 1; }

@@ -37,7 +37,8 @@ fn refused(host: &Host, runtime: &str) -> String {
     let (_, said) = said.split_once("OCI runtime create failed: ").unwrap_or_else(|| panic!("{said}"));
     let line = said.lines().next().unwrap_or_default();
     // Docker 26 appends the code.
-    line.strip_suffix(": unknown.").unwrap_or(line).to_owned()
+    // What Docker adds, each release something else.
+    line.strip_suffix(": unknown.").or_else(|| line.strip_suffix('.')).unwrap_or(line).to_owned()
 }
 
 fn a_wrong_config_keeps_every_container_from_starting(host: &Host) {
