@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
@@ -54,24 +55,46 @@ impl Terminal {
     /// Waits until the text has been shown, and forgets all up to it.
     #[track_caller]
     pub fn shows(&self, text: &str) {
+        let shown = self.shows_within(text, PATIENCE);
+        assert!(shown, "the terminal does not show {text:?} but {:?}", self.seen.0.lock().expect("a lock"));
+    }
+
+    /// Waits so long for a text. Once it has been shown, all up to it is forgotten.
+    pub fn shows_within(&self, text: &str, limit: Duration) -> bool {
         let (seen, changed) = &*self.seen;
         let seen = seen.lock().expect("a lock");
-        let waited = changed.wait_timeout_while(seen, PATIENCE, |seen| !seen.contains(text));
+        let waited = changed.wait_timeout_while(seen, limit, |seen| !seen.contains(text));
         let (mut seen, timeout) = waited.expect("a lock");
-        assert!(!timeout.timed_out(), "the terminal does not show {text:?} but {:?}", *seen);
-        *seen = seen.split_once(text).map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+        if !timeout.timed_out() {
+            *seen = seen.split_once(text).map(|(_, rest)| rest.to_owned()).unwrap_or_default();
+        }
+        !timeout.timed_out()
+    }
+
+    /// Asks the shell at the other end for its size until it is the one expected: an engine's client sends a size after the
+    /// start, and a new one when it sees the signal. What changes before it listens it does not see, so the window changes
+    /// again.
+    #[track_caller]
+    pub fn has_size(&mut self, rows: u16, columns: u16) {
+        self.types(&format!("until [ \"$(stty size)\" = '{rows} {columns}' ]; do usleep 20000; done; echo si''zed\n"));
+        let limit = Instant::now() + PATIENCE;
+        while !self.shows_within("sized", Duration::from_secs(2)) {
+            assert!(Instant::now() < limit, "the terminal never has {rows} rows and {columns} columns");
+            self.resize(columns - 1, rows);
+            self.resize(columns, rows);
+        }
     }
 
     /// The exit code of the program, once it has ended.
     #[track_caller]
     pub fn ends(mut self) -> i32 {
-        let limit = std::time::Instant::now() + PATIENCE;
+        let limit = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
                 return status.code().unwrap_or(-1);
             }
-            assert!(std::time::Instant::now() < limit, "the program on the terminal does not end");
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            assert!(Instant::now() < limit, "the program on the terminal does not end");
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

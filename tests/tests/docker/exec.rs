@@ -83,19 +83,13 @@ fn on_terminal(host: &Host, command: &str) -> Terminal {
     Terminal::start(host.command(&format!("exec setsid --ctty --wait {command}")), 100, 30)
 }
 
-/// Asks the shell at the other end for its size until it is the one expected: docker sends it after the start.
-fn has_size(terminal: &mut Terminal, rows: u16, columns: u16) {
-    terminal.types(&format!("until [ \"$(stty size)\" = '{rows} {columns}' ]; do usleep 20000; done; echo si''zed\n"));
-    terminal.shows("sized");
-}
-
 fn a_terminal_has_the_windows_size_and_follows_it(host: &Host) {
     let mut terminal = on_terminal(host, "$DOCKER -it --name one busybox sh");
-    has_size(&mut terminal, 30, 100);
+    terminal.has_size(30, 100);
     terminal.resize(81, 25);
-    has_size(&mut terminal, 25, 81);
+    terminal.has_size(25, 81);
     let mut exec = on_terminal(host, "docker exec -it one sh");
-    has_size(&mut exec, 30, 100);
+    exec.has_size(30, 100);
     exec.types("exit 9\n");
     assert_eq!(exec.ends(), 9);
     terminal.types("exit 7\n");

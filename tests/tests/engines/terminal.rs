@@ -14,20 +14,14 @@ fn on_terminal(host: &Host, command: &str) -> Terminal {
     Terminal::start(host.command(&format!("exec setsid --ctty --wait {command}")), 100, 30)
 }
 
-/// Asks the shell at the other end for its size until it is the one expected: ctr sends a new one when it sees the signal.
-fn has_size(terminal: &mut Terminal, rows: u16, columns: u16) {
-    terminal.types(&format!("until [ \"$(stty size)\" = '{rows} {columns}' ]; do usleep 20000; done; echo si''zed\n"));
-    terminal.shows("sized");
-}
-
 fn a_terminal_shows_takes_and_changes_its_size(host: &Host) {
     let mut terminal = on_terminal(host, "$RUN --rm -t $IMAGE c sh");
     terminal.types("tty; test -t 0 && test -t 1 && test -t 2 && echo ter''minal\n");
     terminal.shows("/dev/");
     terminal.shows("terminal");
-    has_size(&mut terminal, 30, 100);
+    terminal.has_size(30, 100);
     terminal.resize(81, 25);
-    has_size(&mut terminal, 25, 81);
+    terminal.has_size(25, 81);
     // The terminal's interrupt ends what runs, not the shell.
     terminal.types("sleep 1000\n");
     // Once it executes it is the foreground process group (tcsetpgrp(3)); before, the interrupt would be the shell's.
@@ -41,9 +35,9 @@ fn a_terminal_shows_takes_and_changes_its_size(host: &Host) {
 fn an_exec_has_a_terminal_of_its_own(host: &Host) {
     host.sh("$RUN -d $IMAGE c sleep 1000").ok();
     let mut terminal = on_terminal(host, "ctr task exec -t --exec-id e c sh");
-    has_size(&mut terminal, 30, 100);
+    terminal.has_size(30, 100);
     terminal.resize(60, 20);
-    has_size(&mut terminal, 20, 60);
+    terminal.has_size(20, 60);
     terminal.types("exit 9\n");
     assert_eq!(terminal.ends(), 9);
     host.sh("ctr task rm -f c && ctr c rm c").ok();
@@ -62,7 +56,7 @@ fn a_task_is_attached_to_again(host: &Host) {
     second.types("echo got $kept\n");
     second.shows("got value");
     second.resize(70, 22);
-    has_size(&mut second, 22, 70);
+    second.has_size(22, 70);
     second.types("exit 4\n");
     assert_eq!(second.ends(), 4);
     // `ctr task attach` removes the task that has ended.
