@@ -37,11 +37,14 @@ fn hooks_give_a_container_its_network_and_take_it_away(host: &Host) {
         host.sh("ls /var/lib/cni/networks/hooked | grep 10.89; cat /state/calls").ok(),
         "10.89.0.2\ncreateRuntime"
     );
+    let let_through = "iptables -S CNI-FORWARD | grep -c 10.89.0.2/32";
+    assert_ne!(host.sh(let_through).stdout.trim(), "0", "the firewall's rules");
     host.sh("ctr task kill -s KILL hooked && until ctr task rm hooked; do sleep 0.05; done; ctr c rm hooked").ok();
     assert_eq!(
         host.sh("ls /var/lib/cni/networks/hooked | grep -c 10.89; cat /state/calls").stdout.trim(),
         "0\ncreateRuntime\npostStop"
     );
+    assert_eq!(host.sh(let_through).stdout.trim(), "0");
 
     // After a start that fails, too.
     let mut broken = spec(host);

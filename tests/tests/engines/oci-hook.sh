@@ -12,14 +12,20 @@ bridge="{ $common, \"type\": \"bridge\", \"bridge\": \"hooked0\", \"isGateway\":
   \"ipam\": { \"type\": \"host-local\", \"ranges\": [[{ \"subnet\": \"10.89.0.0/16\" }]] } }"
 ports='{ "portMappings": [{ "hostPort": 8080, "containerPort": 80, "protocol": "tcp" }] }'
 portmap() { echo "{ $common, \"type\": \"portmap\", \"runtimeConfig\": $ports $1 }" | /usr/lib/cni/portmap; }
+# chained PLUGIN [MORE]: one without a configuration of its own.
+chained() { echo "{ $common, \"type\": \"$1\" ${2:-} }" | "/usr/lib/cni/$1"; }
 case $1 in
   createRuntime)
     export CNI_COMMAND=ADD
     result=$(echo "$bridge" | /usr/lib/cni/bridge)
-    portmap ", \"prevResult\": $result" > /dev/null
+    result=$(portmap ", \"prevResult\": $result")
+    result=$(chained firewall ", \"prevResult\": $result")
+    chained tuning ", \"prevResult\": $result" > /dev/null
     ;;
   postStop)
     export CNI_COMMAND=DEL
+    chained tuning
+    chained firewall
     portmap ""
     echo "$bridge" | /usr/lib/cni/bridge
     ;;
