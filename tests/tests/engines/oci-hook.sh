@@ -21,11 +21,14 @@ case $1 in
     result=$(portmap ", \"prevResult\": $result")
     result=$(chained firewall ", \"prevResult\": $result")
     chained tuning ", \"prevResult\": $result" > /dev/null
+    # libcni keeps it, too: by it the firewall knows what to remove.
+    echo "$result" > "/state/result-$CNI_CONTAINERID"
     ;;
   postStop)
     export CNI_COMMAND=DEL
-    chained tuning
-    chained firewall
+    result=$(cat "/state/result-$CNI_CONTAINERID")
+    chained tuning ", \"prevResult\": $result"
+    chained firewall ", \"prevResult\": $result"
     portmap ""
     echo "$bridge" | /usr/lib/cni/bridge
     ;;
