@@ -97,7 +97,7 @@ impl Container {
     pub(super) async fn settle_views(&self) {
         let until = tokio::time::Instant::now() + PATIENCE;
         while lock(&self.grounds.views).as_ref().is_some_and(|views| views.is_due())
-            && self.settle().await == Settled::InUse
+            && self.settle().await != Settled::Quiet
             && tokio::time::Instant::now() < until
         {
             tokio::time::sleep(STEP).await;

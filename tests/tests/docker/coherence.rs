@@ -166,7 +166,7 @@ fn copies_and_execs_in_turn_lose_nothing(host: &Host) {
         for n in $(seq 50); do
             case $((n % 5)) in 0) dir=/etc ;; 1) dir=/bin ;; 2) dir=/var/www ;; 3) dir=/tmp/deep/er ;; 4) dir= ;; esac
             put $dir/n$((n % 10)) "content $n"
-            equal "$(inside cat $dir/n$((n % 10)))" "content $n" "$dir, copy $n"
+            inside sh -c "[ \"\$(cat $dir/n$((n % 10)))\" = 'content $n' ]" || fail "$dir, copy $n: not what was copied"
             inside sh -c "echo inside $n > $dir/m$((n % 10))"
             equal "$(get $dir/m$((n % 10)))" "inside $n" "$dir, copy $n out"
             [ $((n % 7)) != 0 ] || inside rm $dir/n$((n % 10)) $dir/m$((n % 10))

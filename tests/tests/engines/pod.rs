@@ -194,5 +194,7 @@ fn a_pod_has_the_user_namespace_that_it_asks_for(host: &Host) {
         let output = answer(host, "RunPodSandbox", &request);
         assert!(output.status != 0 && output.stderr.contains(reason), "{output:#?}");
     }
+    // The network was made before.
+    host.sh("ip link del cni0");
     host.sh("find /sys/fs/cgroup -depth -type d -name pods -exec rmdir {} + 2> /dev/null; true").ok();
 }

@@ -61,7 +61,7 @@ fn without_a_network_in_the_spec_a_container_has_its_own_where_the_operator_says
     host.sh("mkdir /etc/eci && printf '[namespaces]\nmissing = \"private\"\n' > /etc/eci/config.toml").ok();
     // --net-host binds these two as well, and an overlay, where the test hosts have them, cannot be id-mapped.
     let said = refused(host, "--net-host", "true");
-    assert!(said.contains("/etc/hosts: is on overlay, which cannot be id-mapped"), "{said}");
+    assert!(said.contains("/etc/hosts is on overlay, which cannot be id-mapped"), "{said}");
     host.sh("for file in hosts resolv.conf; do touch /state/$file && mount --bind /state/$file /etc/$file; done").ok();
     host.sh("ip link add onlyhosts type bridge").ok();
     let links = host.sh("$RUN --rm --net-host $IMAGE c ls /sys/class/net");

@@ -118,28 +118,6 @@ fn what_a_killed_shim_leaves_is_stopped_by_delete() {
 }
 
 #[test]
-fn a_scope_that_its_shim_did_not_live_to_write_down_is_collected() {
-    on_systemd("a_scope_that_its_shim_did_not_live_to_write_down_is_collected", &Setup::default(), |host| {
-        let shim = host.state().join("containerd-shim-eci-v2");
-        place::sh(&format!("cp {} {}", place::shim_with_failpoints().display(), shim.display())).ok();
-        // Killed when the scope is there, and the bundle does not say so yet.
-        let failing = "#!/bin/sh\nexport ECI_FAILPOINT=create-grouped\nexec /state/containerd-shim-eci-v2 \"$@\"\n";
-        std::fs::write(host.state().join("failing"), failing).expect("a script");
-        sh(host, "install -m 755 /state/failing /usr/local/sbin/containerd-shim-failing-v2");
-        for _ in 0..3 {
-            let run = "ctr run -d --runtime io.containerd.failing.v2 --cgroup system.slice:eci:c1 $IMAGE c1 sleep 1000";
-            assert_ne!(host.sh(run).status, 0, "the failpoint was not reached");
-            host.until("! systemctl is-active -q eci-c1.scope && [ -z \"$(find /sys/fs/cgroup -name eci-c1.scope)\" ]");
-            sh(host, "ctr c rm c1");
-        }
-        // Nothing of it keeps the name.
-        sh(host, "in_scope system.slice:eci:c1 $IMAGE c1 sleep 1000");
-        assert_eq!(sh(host, "show eci-c1.scope ActiveState"), "active");
-        sh(host, "ctr task rm -f c1 2> /dev/null; ctr c rm c1");
-    });
-}
-
-#[test]
 fn the_bus_of_the_system_serves_as_well() {
     on_systemd("the_bus_of_the_system_serves_as_well", &Setup::default(), |host| {
         sh(host, "systemctl start dbus.socket && rm /run/systemd/private");

@@ -71,8 +71,12 @@ fn part(whole: Detached, below: &Path, path: &Path) -> Result<Detached> {
 fn unwritten(entry: &MountEntry) -> Result<Option<Overlay>> {
     let overlay = Overlay::from_mountinfo(entry, &entry.mount_point)?;
     if let Some((upper, _)) = &overlay.upper {
-        let mut content =
-            std::fs::read_dir(upper).map_err(|error| Error::failed("read directory", upper.display(), error))?;
+        let mut content = match std::fs::read_dir(upper) {
+            Ok(content) => content,
+            // Made elsewhere: its layers have no path here.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::failed("read directory", upper.display(), error)),
+        };
         if content.next().is_some() {
             return Ok(None);
         }
