@@ -3,18 +3,6 @@
 use super::*;
 use crate::Denial;
 
-/// As the plan lists them.
-const KINDS: [NamespaceKind; 8] = [
-    NamespaceKind::User,
-    NamespaceKind::Mount,
-    NamespaceKind::Pid,
-    NamespaceKind::Ipc,
-    NamespaceKind::Uts,
-    NamespaceKind::Network,
-    NamespaceKind::Cgroup,
-    NamespaceKind::Time,
-];
-
 fn wish(kind: NamespaceKind) -> NamespaceWish {
     NamespaceWish { kind, path: Some(format!("/proc/7/ns/{kind}").into()), named: true }
 }
@@ -30,7 +18,7 @@ fn lease(key: &str) -> Owner {
 
 /// Of a spec that names every kind.
 fn decided(facts: &[Fact]) -> Result<Joins, String> {
-    let rest = KINDS.into_iter().filter(|kind| !facts.iter().any(|fact| fact.kind == *kind));
+    let rest = NamespaceKind::ALL.into_iter().filter(|kind| !facts.iter().any(|fact| fact.kind == *kind));
     let rest = rest.map(|kind| NamespaceWish { kind, path: None, named: true });
     let wishes: Vec<_> = facts.iter().map(|fact| wish(fact.kind)).chain(rest).collect();
     decide(&wishes, facts, Missing::Refuse).map_err(|refusal| refusal.to_string())
@@ -38,7 +26,7 @@ fn decided(facts: &[Fact]) -> Result<Joins, String> {
 
 /// Wishes of a spec that leaves these kinds out and names no path.
 fn without(kinds: &[NamespaceKind]) -> Vec<NamespaceWish> {
-    KINDS.map(|kind| NamespaceWish { kind, path: None, named: !kinds.contains(&kind) }).into()
+    NamespaceKind::ALL.map(|kind| NamespaceWish { kind, path: None, named: !kinds.contains(&kind) }).into()
 }
 
 fn shared(what: &str) -> String {
@@ -129,7 +117,7 @@ fn what_a_spec_leaves_out_is_the_hosts_unless_the_operator_says_otherwise() {
         (vec![Network], "a network namespace", "network"),
         (vec![Pid, Ipc], "namespaces [ipc pid]", "ipc pid"),
         (vec![Network, Uts], "namespaces [network uts]", "network uts"),
-        (KINDS.to_vec(), "namespaces [ipc network pid uts]", "ipc network pid uts"),
+        (NamespaceKind::ALL.to_vec(), "namespaces [ipc network pid uts]", "ipc network pid uts"),
     ] {
         let refusal = decide(&without(&kinds), &[], Missing::Refuse).expect_err("refused");
         assert_eq!(refusal.to_string(), shared(text));

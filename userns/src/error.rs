@@ -49,14 +49,12 @@ impl Error {
         source: impl Into<io::Error>,
         note: String,
     ) -> Self {
-        let one_line = |text: String| text.replace(['\n', '\r'], " ");
         Self::Failed { step, object: one_line(object.to_string()), source: source.into(), note: one_line(note) }
     }
 
     /// What lies at `path` cannot be shown.
     pub(crate) fn unmappable(path: &std::path::Path, fstype: &str) -> Self {
-        let path = path.display().to_string().replace(['\n', '\r'], " ");
-        Self::Unmappable { path, fstype: fstype.to_owned() }
+        Self::Unmappable { path: one_line(path.display().to_string()), fstype: fstype.to_owned() }
     }
 
     /// A refusal of `object`, a path or a field, because of `reason`.
@@ -71,6 +69,10 @@ impl Error {
             Self::Refused(_) | Self::Unmappable { .. } => None,
         }
     }
+}
+
+fn one_line(text: String) -> String {
+    text.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

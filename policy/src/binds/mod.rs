@@ -140,7 +140,7 @@ impl Rules {
         if let Some(restricted) = self.restricted_above(known, object) {
             return deny(restricted_line(path, restricted));
         }
-        if restricted::is_kernels(&object.fstype) && object.kind != Kind::Device {
+        if is_of_the_kernel(object) {
             return deny(format!("{} (it is of the kernel's {})", restricted_words(path), object.fstype));
         }
         if !self.is_shared(known, object) && !made::is_program(resolved) {
@@ -172,16 +172,10 @@ impl Rules {
 
     /// The restricted directory or file that it is or lies below.
     fn restricted_above<'a>(&'a self, known: &'a Known, object: &Object) -> Option<&'a Restricted> {
-        if object.kind == Kind::Device {
-            // The device cgroup says what can be done with it.
-            let operators = |(entry, _): &(&Restricted, &Found)| entry.class == Class::Operator;
-            return self
-                .entries(known)
-                .filter(operators)
-                .find(|entry| self.holds(known, *entry, object))
-                .map(|(entry, _)| entry);
-        }
-        self.entries(known).find(|entry| self.holds(known, *entry, object)).map(|(entry, _)| entry)
+        // The device cgroup says what can be done with a device.
+        let counts = |entry: &Restricted| object.kind != Kind::Device || entry.class == Class::Operator;
+        let mut entries = self.entries(known).filter(|(entry, _)| counts(entry));
+        entries.find(|entry| self.holds(known, *entry, object)).map(|(entry, _)| entry)
     }
 
     fn holds(&self, known: &Known, (entry, found): (&Restricted, &Found), object: &Object) -> bool {
@@ -227,7 +221,7 @@ impl Rules {
             let here = |what: String| Exposed { cover: Some(cover.clone()), what };
             if let Some(entry) = self.engines_socket(known, object).or_else(|| self.restricted_above(known, object)) {
                 exposed.push(here(entry.path.display().to_string()));
-            } else if restricted::is_kernels(&object.fstype) && object.kind != Kind::Device {
+            } else if is_of_the_kernel(object) {
                 exposed.push(here(format!("the kernel's {} at {}", object.fstype, relative.display())));
             } else {
                 exposed.extend(self.exposed_below(known, relative, object));
@@ -258,6 +252,11 @@ impl Rules {
         };
         self.entries(known).filter_map(one).collect()
     }
+}
+
+/// Whether it is a window into the kernel.
+fn is_of_the_kernel(object: &Object) -> bool {
+    restricted::is_kernels(&object.fstype) && object.kind != Kind::Device
 }
 
 fn is_socket(entry: &Restricted, found: &Found) -> bool {

@@ -14,6 +14,7 @@ mod seccomp;
 
 use crate::config::Grants;
 use crate::plan::{Capabilities, ContainerPath, Mount, MountFlags, MountKind, Plan, Process};
+use crate::spec::mount_options::{NODEV, NOEXEC, NOSUID, RDONLY};
 
 pub use seccomp::SYSTEM_CALLS;
 
@@ -48,9 +49,7 @@ const WRITABLE: &[&str] = &["/proc", "/proc/sys"];
 
 const CGROUP: &str = "/sys/fs/cgroup";
 
-/// `MOUNT_ATTR_*` of mount_setattr(2).
-const RDONLY: u64 = 0x1;
-const NOSUID_NODEV_NOEXEC: u64 = 0x2 | 0x4 | 0x8;
+const NOSUID_NODEV_NOEXEC: u64 = NOSUID | NODEV | NOEXEC;
 
 /// A plan with what the config grants.
 pub fn container(mut plan: Plan, grants: Grants) -> Plan {

@@ -26,6 +26,12 @@ pub enum NamespaceKind {
     Time,
 }
 
+impl NamespaceKind {
+    /// Every kind, in the order in which a plan lists them.
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Mount, Self::Pid, Self::Ipc, Self::Uts, Self::Network, Self::Cgroup, Self::Time];
+}
+
 impl std::fmt::Display for NamespaceKind {
     /// The name that the runtime spec gives it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -20,7 +20,7 @@ mod hooks;
 mod id_map;
 mod load;
 mod mount_data;
-mod mount_options;
+pub(crate) mod mount_options;
 mod mounts;
 mod namespaces;
 mod paths;

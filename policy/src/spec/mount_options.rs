@@ -14,10 +14,10 @@ use crate::plan::{MountFlags, Propagation};
 use super::paths::quoted;
 
 /// `MOUNT_ATTR_*` of mount_setattr(2).
-const RDONLY: u64 = 0x1;
-const NOSUID: u64 = 0x2;
-const NODEV: u64 = 0x4;
-const NOEXEC: u64 = 0x8;
+pub(crate) const RDONLY: u64 = 0x1;
+pub(crate) const NOSUID: u64 = 0x2;
+pub(crate) const NODEV: u64 = 0x4;
+pub(crate) const NOEXEC: u64 = 0x8;
 const ATIME: u64 = 0x70;
 const RELATIME: u64 = 0x0;
 const NOATIME: u64 = 0x10;

@@ -8,22 +8,10 @@ use super::{joined, paths, sysctl};
 use crate::Refusal;
 use crate::plan::{NamespaceKind, NamespaceWish};
 
-/// Every kind, in the order in which a plan lists them.
-const KINDS: [NamespaceKind; 8] = [
-    NamespaceKind::User,
-    NamespaceKind::Mount,
-    NamespaceKind::Pid,
-    NamespaceKind::Ipc,
-    NamespaceKind::Uts,
-    NamespaceKind::Network,
-    NamespaceKind::Cgroup,
-    NamespaceKind::Time,
-];
-
 /// One wish for each kind, also for those that the spec leaves out: what that means is decided later
 /// ([`crate::namespaces`]).
 pub(super) fn wishes(namespaces: &[LinuxNamespace]) -> Result<Vec<NamespaceWish>, Refusal> {
-    let mut wishes: Vec<_> = KINDS.map(|kind| NamespaceWish { kind, path: None, named: false }).into();
+    let mut wishes: Vec<_> = NamespaceKind::ALL.map(|kind| NamespaceWish { kind, path: None, named: false }).into();
     for (index, namespace) in namespaces.iter().enumerate() {
         let kind = kind(namespace.typ());
         let Some(wish) = wishes.iter_mut().find(|wish| wish.kind == kind) else { continue };

@@ -135,17 +135,10 @@ fn further_namespaces(proc: BorrowedFd<'_>, pid: i32) -> Result<Vec<(OwnedFd, Li
 /// Init's pid in its own pid namespace: 1, unless that is another container's.
 fn pid_inside(proc: BorrowedFd<'_>, pid: i32) -> Result<i32, Failure> {
     let path = format!("{pid}/status");
-    let open = || -> io::Result<Option<i32>> {
-        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
-        let file = rustix::fs::openat(proc, &path, flags, rustix::fs::Mode::empty())?;
-        let status = io::read_to_string(std::fs::File::from(file))?;
-        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
-        Ok(pids.and_then(|pids| pids.split_whitespace().last()?.parse().ok()))
-    };
-    match open().map_err(Failure::at("read", format!("/proc/{path}")))? {
-        Some(pid) => Ok(pid),
-        None => Err(Failure::line(format!("read /proc/{path}: it has no NSpid"))),
-    }
+    let status = namespaces::read_below(proc, &path)?;
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let own = pids.and_then(|pids| pids.split_whitespace().last()?.parse().ok());
+    own.ok_or_else(|| Failure::line(format!("read /proc/{path}: it has no NSpid")))
 }
 
 /// Init's part: the startContainer hooks. Their programs are the container's, so the container's filters hold for them, too.

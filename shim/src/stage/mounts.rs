@@ -5,7 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use policy::plan::{ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, PROC_SUPER_MAGIC, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, PROC_SUPER_MAGIC, Uid};
 use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
@@ -53,8 +53,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Makes every mount of the spec, in its order, with the sources of those that are bind mounts, and a `/dev` of our own
-    /// where the spec has none: device nodes never
-    /// go to the image's tree.
+    /// where the spec has none: device nodes never go to the image's tree.
     pub(super) fn mounts(&self, sources: Sources) -> Result<(), Failure> {
         if self.order.plan.mount_label.is_some() && !self.host_has_selinux()? {
             return Err(Failure::line("linux.mountLabel: this host has no SELinux"));
@@ -76,10 +75,8 @@ impl<'a> Builder<'a> {
 
     /// Whether the kernel has its filesystem (proc_filesystems(5)).
     fn host_has_selinux(&self) -> Result<bool, Failure> {
-        let at = || Failure::at::<std::io::Error>("read", "/proc/filesystems");
-        let file = rustix::fs::openat(self.proc, "filesystems", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let text = std::io::read_to_string(std::fs::File::from(file.map_err(std::io::Error::from).map_err(at())?));
-        Ok(text.map_err(at())?.lines().any(|line| line.ends_with("\tselinuxfs")))
+        let text = namespaces::read_below(self.proc, "filesystems")?;
+        Ok(text.lines().any(|line| line.ends_with("\tselinuxfs")))
     }
 
     fn attach_new(&self, mount: &Mount) -> Result<(), Failure> {
@@ -196,12 +193,14 @@ impl<'a> Builder<'a> {
     }
 
     fn tmpfs(&self, mount: &Mount, data: &Data) -> Result<(), Failure> {
-        let covered = self.tree.try_open(&mount.destination)?;
-        let at = self.tree.mountpoint_dir(&mount.destination)?;
+        let (at, is_new) = match self.tree.try_open(&mount.destination) {
+            Ok(Some(node)) if node.is_dir()? => (node, false),
+            _ => (self.tree.mountpoint_dir(&mount.destination)?, true),
+        };
         let mut options = self.options(data)?;
         // As runc does, or a tmpfs over /root would be everybody's; one in a new place has the kernel's own mode, 1777.
-        if let Some(covered) = covered.filter(|_| !options.iter().any(|(key, _)| key == "mode")) {
-            options.push(("mode".to_owned(), Some(format!("{:o}", covered.stat()?.st_mode & 0o7777))));
+        if !is_new && !options.iter().any(|(key, _)| key == "mode") {
+            options.push(("mode".to_owned(), Some(format!("{:o}", at.stat()?.st_mode & 0o7777))));
         }
         let detached = Detached::filesystem("tmpfs", Some("tmpfs"), &options, &[])?;
         if mount.copy_up {

@@ -79,10 +79,7 @@ pub(super) fn write_maps(ids: IdMap, proc: BorrowedFd<'_>, pid: i32) -> Result<(
 /// the engine has made is taken from the kernel.
 pub(super) fn check_maps(order: &BuildOrder, proc: BorrowedFd<'_>, pid: i32) -> Result<(), Failure> {
     for (kind, map) in [("uid", "uid_map"), ("gid", "gid_map")] {
-        let at = || Failure::at::<std::io::Error>("read", format!("/proc/{pid}/{map}"));
-        let file = rustix::fs::openat(proc, format!("{pid}/{map}"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-        let text = std::io::read_to_string(std::fs::File::from(file.map_err(std::io::Error::from).map_err(at())?));
-        let text = text.map_err(at())?;
+        let text = read_below(proc, &format!("{pid}/{map}"))?;
         if merged(&text) != Some(order.id_map) {
             let has = text.split_whitespace().collect::<Vec<_>>().join(" ");
             return Err(Failure::line(format!(
@@ -159,9 +156,7 @@ pub(super) fn open_time_for_children_of(
     proc: BorrowedFd<'_>,
     process: impl std::fmt::Display,
 ) -> Result<OwnedFd, Failure> {
-    let path = format!("{process}/ns/time_for_children");
-    rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(Failure::at("open", format!("/proc/{path}")))
+    open_below(proc, &format!("{process}/ns/time_for_children"))
 }
 
 /// Whether the kernel has a kind of namespace at all (time: 5.6 and CONFIG_TIME_NS).
@@ -171,9 +166,21 @@ pub(super) fn host_has(kind: NamespaceKind) -> bool {
 
 /// Opens a namespace of a process through a procfs of the host.
 pub(super) fn open_of(proc: BorrowedFd<'_>, pid: i32, kind: NamespaceKind) -> Result<OwnedFd, Failure> {
-    let path = format!("{pid}/ns/{}", name(kind));
-    rustix::fs::openat(proc, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    open_below(proc, &format!("{pid}/ns/{}", name(kind)))
+}
+
+fn open_below(proc: BorrowedFd<'_>, path: &str) -> Result<OwnedFd, Failure> {
+    rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .map_err(Failure::at("open", format!("/proc/{path}")))
+}
+
+/// Reads a file below a procfs of the host.
+pub(super) fn read_below(proc: BorrowedFd<'_>, path: &str) -> Result<String, Failure> {
+    let read = || -> std::io::Result<String> {
+        let file = rustix::fs::openat(proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        std::io::read_to_string(std::fs::File::from(file))
+    };
+    read().map_err(Failure::at("read", format!("/proc/{path}")))
 }
 
 /// Writes a file below a procfs of the host, in one write.

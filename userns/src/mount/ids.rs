@@ -41,6 +41,13 @@ pub struct MountIds<'a> {
     pub plain: bool,
 }
 
+impl MountIds<'_> {
+    /// Whether a host uid is of the container's own range.
+    pub(crate) fn are_of(&self, uid: u32) -> bool {
+        self.own.is_some_and(|own| own.to_container(uid).is_some())
+    }
+}
+
 impl Detached {
     /// Clones `source` and shows its owners through `ids`, with `recursive` in every mount below it too, by the module's
     /// rules: what a bind mount gets. `name` stands for it in messages. Mounts at or below `without`, paths relative to the
@@ -107,7 +114,7 @@ fn one(source: BorrowedFd<'_>, ids: MountIds<'_>, path: &Path, entry: Option<&Mo
     let name = path.display().to_string();
     let stat = rustix::fs::fstat(source).map_err(|errno| Error::failed("stat", &name, errno))?;
     let mut clone = Detached::clone_of(source, false, &name)?;
-    if is_own(stat.st_uid, ids) {
+    if ids.are_of(stat.st_uid) {
         return Ok(clone);
     }
     let Err(errno) = set_id_map(clone.fd(), ids, false) else { return Ok(clone) };
@@ -144,11 +151,7 @@ fn set_id_map(mount: BorrowedFd<'_>, ids: MountIds<'_>, recursive: bool) -> rust
 
 /// Whether the root of a mount is owned by a host id of the container's range.
 fn owned_by(mount: BorrowedFd<'_>, ids: MountIds<'_>) -> rustix::io::Result<bool> {
-    rustix::fs::fstat(mount).map(|stat| is_own(stat.st_uid, ids))
-}
-
-fn is_own(uid: u32, ids: MountIds<'_>) -> bool {
-    ids.own.is_some_and(|own| own.to_container(uid).is_some())
+    rustix::fs::fstat(mount).map(|stat| ids.are_of(stat.st_uid))
 }
 
 fn refuse(path: &Path, fstype: &str, errno: Errno) -> Error {

@@ -38,7 +38,7 @@ pub fn volume(
     }
     let mask = StatxFlags::MNT_ID | StatxFlags::UID;
     let stat = rustix::fs::statx(source, c"", AtFlags::EMPTY_PATH, mask).map_err(|errno| fail(errno.into()))?;
-    if ids.own.is_some_and(|own| own.to_container(stat.stx_uid).is_some()) {
+    if ids.are_of(stat.stx_uid) {
         return Ok(None);
     }
     let entries = mountinfo::read()?;

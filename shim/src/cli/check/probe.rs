@@ -3,12 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use policy::config::Config;
 use policy::idmap::IdMap;
 use rustix::fs::{Mode, OFlags};
 use userns::mount::{Detached, MountIds};
 
 use crate::container::cgroup::Layout;
 use crate::container::config;
+use crate::container::error::Error;
 use crate::container::options::Options;
 
 /// Where engines keep images and writable layers.
@@ -47,6 +49,7 @@ impl Host {
         let filesystems = text("/proc/filesystems");
         let has = |name: &str| filesystems.lines().any(|line| line.split_whitespace().last() == Some(name));
         let actions = text("/proc/sys/kernel/seccomp/actions_avail");
+        let config = config::load(&Options::default());
         Self {
             release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
             max_user_namespaces: Path::new("/proc/self/ns/user")
@@ -61,8 +64,8 @@ impl Host {
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             apparmor_restricts_userns: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1),
             storage: all_storage(),
-            volumes: volumes(),
-            pool: pool(),
+            volumes: volumes(config.as_ref().ok()),
+            pool: pool(config),
             maxkeys: number("/proc/sys/kernel/keys/maxkeys"),
             inotify_instances: number("/proc/sys/fs/inotify/max_user_instances"),
             inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
@@ -79,10 +82,9 @@ fn number(path: &str) -> Option<u64> {
 }
 
 /// Where engines keep what containers share, and what the config shares besides.
-fn volumes() -> Vec<(String, u32, bool)> {
-    let config = config::load(&Options::default()).unwrap_or_default();
-    let shared = config.mounts.shared.unwrap_or_default();
-    let shared = shared.iter().map(|path| path.to_string_lossy().into_owned());
+fn volumes(config: Option<&Config>) -> Vec<(String, u32, bool)> {
+    let shared = config.and_then(|config| config.mounts.shared.as_ref()).into_iter().flatten();
+    let shared = shared.map(|path| path.to_string_lossy().into_owned());
     VOLUMES.iter().map(|path| (*path).to_owned()).chain(shared).filter_map(|path| volume(&path)).collect()
 }
 
@@ -108,8 +110,8 @@ fn cgroups() -> Option<String> {
     Some(format!("{name}, driver cgroupfs"))
 }
 
-fn pool() -> Result<(usize, usize), String> {
-    let config = config::load(&Options::default()).map_err(|error| error.to_string())?;
+fn pool(config: Result<Config, Error>) -> Result<(usize, usize), String> {
+    let config = config.map_err(|error| error.to_string())?;
     let pool = userns::lease::read_pool(&config.ranges, Path::new("/etc")).map_err(|error| error.to_string())?;
     Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
 }
