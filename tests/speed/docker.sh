@@ -3,15 +3,6 @@ set -euo pipefail
 ours=$1 runs=$2
 runtimes="$ours runc"
 
-# timed WHAT RUNTIME COMMAND...: prints both and the time that the command took.
-timed() {
-  local what=$1 runtime=$2 start
-  shift 2
-  start=$(date +%s%N)
-  "$@" > /dev/null
-  echo "$what $runtime $(($(date +%s%N) - start))"
-}
-
 for runtime in $runtimes; do
   docker run -d --runtime "$runtime" --name "long-${runtime##*.}" busybox sleep 100000 > /dev/null
   docker run --rm --runtime "$runtime" busybox true

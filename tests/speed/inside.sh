@@ -14,15 +14,6 @@ run() {
   esac
 }
 
-# timed WHAT RUNTIME COMMAND...: prints both and the time that the command took.
-timed() {
-  local what=$1 runtime=$2 start
-  shift 2
-  start=$(date +%s%N)
-  "$@"
-  echo "$what $runtime $(($(date +%s%N) - start))"
-}
-
 gone() {
   local id
   for id in "$@"; do
