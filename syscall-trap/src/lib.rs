@@ -8,5 +8,6 @@
 //! Invariant: a program does what its profile says on every ABI that the host's kernel serves, and what it cannot
 //! express is refused by its name; nothing is dropped without a word.
 
+pub mod act;
 pub mod filter;
 pub mod sys;

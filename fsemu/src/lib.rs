@@ -1,0 +1,49 @@
+//! `fsemu` shows: files of /proc and /sys that tell the container's truth where the kernel tells the host's.
+//!
+//! One container has one FUSE filesystem ([`fuse`]), served by the shim. Its root directory has an entry for each
+//! [`table::Node`], named [`table::Node::name`]; the shim binds each over the file of the container's own procfs or sysfs
+//! that it stands for, and locks it there. Reads are answered from the page cache for as long as a value's resolution
+//! ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a store of the
+//! container's own ([`store`]).
+//!
+//! Main types: [`table::NODES`], [`Emulation`] (the values of one container), [`fuse::serve`].
+//!
+//! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of the
+//! kernel's.
+
+pub mod fuse;
+pub mod render;
+pub mod store;
+pub mod table;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// What the values of one container are made from.
+#[derive(Debug)]
+pub struct Emulation {
+    /// What the shim says of the container.
+    pub facts: Facts,
+}
+
+/// What the shim says of a container.
+#[derive(Debug)]
+pub struct Facts {
+    /// The host id of the container's root: who owns every file.
+    pub root: u32,
+    /// The container's id (64 hexadecimal digits with Docker, any name with others).
+    pub id: String,
+    /// Its init, as the shim's pid namespace counts.
+    pub init: i32,
+    /// Its cgroups: one directory on the unified hierarchy, one for each v1 hierarchy; the controllers with each, none for cgroup v2.
+    pub cgroups: Vec<(Vec<String>, PathBuf)>,
+    /// The directory in which written values are kept: that of the lease, which containers of one network namespace share.
+    pub values: OwnedFd,
+}
+
+impl Emulation {
+    /// The values of a container.
+    pub fn new(facts: Facts) -> Self {
+        Self { facts }
+    }
+}

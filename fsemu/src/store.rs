@@ -1,0 +1,1 @@
+//! Where written values are kept.
