@@ -13,6 +13,8 @@
 
 mod check;
 mod cpuset;
+#[cfg(test)]
+mod fixture;
 pub mod fuse;
 pub mod mirror;
 pub mod render;
@@ -30,7 +32,7 @@ pub struct Emulation {
     pub facts: Facts,
     /// What the host's values were when the first of the containers that share a store was made.
     seeds: OnceLock<store::Seeds>,
-    /// See [`table::Node`] `boot_id`: one for each life of a container.
+    /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
     boot_id: OnceLock<Vec<u8>>,
 }
 

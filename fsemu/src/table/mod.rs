@@ -3,6 +3,7 @@
 //! Each row is one [`Node`]. docs/emulation.md is made of this table; a test holds them together.
 
 mod resources;
+mod row;
 mod sysctl;
 mod sysfs;
 

@@ -38,7 +38,7 @@ pub(super) const NODES: &[Node] = &[
     },
     Node {
         path: "/sys/devices/system/cpu",
-        mode: 0o755,
+        mode: 0o555,
         kind: Kind::Mirror(Mirror {
             shows,
             files: &[
@@ -62,7 +62,7 @@ pub(super) const NODES: &[Node] = &[
     },
     Node {
         path: "/sys/devices/system/node",
-        mode: 0o755,
+        mode: 0o555,
         kind: Kind::Mirror(Mirror {
             shows,
             files: &[

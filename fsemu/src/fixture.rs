@@ -1,0 +1,23 @@
+//! An [`Emulation`] for tests.
+
+use std::fs::File;
+use std::path::Path;
+
+use crate::{Emulation, Facts};
+
+/// A container whose cgroup has these files, and whose values are kept in `values`.
+pub(crate) fn emulation(values: &Path, cgroup: &Path) -> Emulation {
+    Emulation::new(Facts {
+        root: 1_000_000,
+        id: "c1".to_owned(),
+        init: 1,
+        cgroups: vec![(vec![], cgroup.to_owned())],
+        values: File::open(values).expect("a directory").into(),
+    })
+}
+
+/// Its file `name`.
+#[expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
+pub(crate) fn write(directory: &Path, name: &str, text: &str) {
+    std::fs::write(directory.join(name), text).expect(name);
+}
