@@ -38,11 +38,12 @@ impl Emulation {
         self.seeds().map(drop)
     }
 
-    /// What the file shows.
+    /// What the file of a [`Kind::Kept`] shows.
     ///
     /// # Errors
-    /// Those of the directory and, for what was never written, of the host's own file.
-    pub fn read_kept(&self, node: &Node, kept: &Kept) -> io::Result<Vec<u8>> {
+    /// Those of the directory and, for what was never written, of the host's own file; EACCES for another kind.
+    pub fn read_kept(&self, node: &Node) -> io::Result<Vec<u8>> {
+        let kept = kept(node)?;
         match self.stored(&kept.file(node))? {
             Some(text) => Ok(text),
             None => self.first(node, kept),
@@ -53,9 +54,10 @@ impl Emulation {
     /// `kernel.sysctl_writes_strict`.)
     ///
     /// # Errors
-    /// The kernel's for this value, and those of the directory.
-    pub fn write_kept(&self, node: &Node, kept: &Kept, bytes: &[u8]) -> Result<(), Errno> {
-        let before = self.read_kept(node, kept).map_err(|error| errno(&error))?;
+    /// The kernel's for this value, and those of the directory; EACCES for another kind.
+    pub fn write_kept(&self, node: &Node, bytes: &[u8]) -> Result<(), Errno> {
+        let kept = kept(node)?;
+        let before = self.read_kept(node).map_err(|error| errno(&error))?;
         let mut after = before.clone();
         let outcome = kept.check.write(&mut after, bytes);
         if (outcome.is_ok() && !bytes.is_empty()) || after != before {
@@ -73,8 +75,8 @@ impl Emulation {
     ///
     /// # Errors
     /// Those of the directory.
-    pub fn kept_changed(&self, node: &Node, kept: &Kept) -> io::Result<SystemTime> {
-        let file = match self.open(&kept.file(node))? {
+    pub fn kept_changed(&self, node: &Node) -> io::Result<SystemTime> {
+        let file = match self.open(&kept(node)?.file(node))? {
             Some(file) => file,
             None => {
                 self.seed()?;
@@ -85,7 +87,7 @@ impl Emulation {
     }
 
     /// The value of what was never written.
-    fn first(&self, node: &Node, kept: &Kept) -> io::Result<Vec<u8>> {
+    fn first(&self, node: &Node, kept: Kept) -> io::Result<Vec<u8>> {
         match (kept.seed, self.seeds()?.get(&node.name())) {
             (Seed::Text(text), _) => Ok(text.as_bytes().to_vec()),
             (Seed::Host, Some(text)) => Ok(text.clone()),
@@ -158,6 +160,10 @@ impl Kept {
             _ => node.name(),
         }
     }
+}
+
+fn kept(node: &Node) -> Result<Kept, Errno> {
+    if let Kind::Kept(kept) = node.kind { Ok(kept) } else { Err(Errno::ACCESS) }
 }
 
 /// The text of the host's own file.

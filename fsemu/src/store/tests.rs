@@ -13,20 +13,16 @@ fn store() -> (TempDir, Emulation) {
     (directory, emulation)
 }
 
-fn node(path: &str) -> (&'static Node, Kept) {
-    let node = table::nodes().find(|node| node.path == path).expect(path);
-    let Kind::Kept(kept) = node.kind else { panic!("{path} has no value of its own") };
-    (node, kept)
+fn node(path: &str) -> &'static Node {
+    table::nodes().find(|node| node.path == path).expect(path)
 }
 
 fn value(emulation: &Emulation, path: &str) -> String {
-    let (node, kept) = node(path);
-    String::from_utf8(emulation.read_kept(node, &kept).expect(path)).expect(path)
+    String::from_utf8(emulation.read_kept(node(path)).expect(path)).expect(path)
 }
 
 fn set(emulation: &Emulation, path: &str, text: &str) -> Result<(), Errno> {
-    let (node, kept) = node(path);
-    emulation.write_kept(node, &kept, text.as_bytes())
+    emulation.write_kept(node(path), text.as_bytes())
 }
 
 const PANIC: &str = "/proc/sys/kernel/panic";
@@ -119,13 +115,21 @@ fn one_value_has_two_names() {
 #[test]
 fn the_time_of_a_value_is_that_of_its_last_write() {
     let (_directory, emulation) = store();
-    let (node, kept) = node(PANIC);
-    let seeded = emulation.kept_changed(node, &kept).expect("a time");
+    let node = node(PANIC);
+    let seeded = emulation.kept_changed(node).expect("a time");
     std::thread::sleep(Duration::from_millis(20));
     assert_eq!(set(&emulation, PANIC, "1"), Ok(()));
-    let written = emulation.kept_changed(node, &kept).expect("a time");
+    let written = emulation.kept_changed(node).expect("a time");
     assert!(written > seeded, "{written:?} {seeded:?}");
-    assert_eq!(emulation.kept_changed(node, &kept).expect("a time"), written);
+    assert_eq!(emulation.kept_changed(node).expect("a time"), written);
+}
+
+#[test]
+fn only_values_are_kept() {
+    let (_directory, emulation) = store();
+    let boot_id = node("/proc/sys/kernel/random/boot_id");
+    assert!(emulation.read_kept(boot_id).is_err());
+    assert_eq!(emulation.write_kept(boot_id, b"1"), Err(Errno::ACCESS));
 }
 
 #[test]
@@ -136,8 +140,8 @@ fn no_symbolic_link_is_followed() {
     let link = directory.path().join("proc.sys.kernel.panic");
     #[expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
     std::os::unix::fs::symlink(outside.path().join("secret"), link).expect("a link");
-    let (node, kept) = node(PANIC);
-    let error = emulation.read_kept(node, &kept).expect_err("a link");
+    let node = node(PANIC);
+    let error = emulation.read_kept(node).expect_err("a link");
     assert_eq!(errno(&error), Errno::LOOP);
     assert_eq!(set(&emulation, PANIC, "1"), Err(Errno::LOOP));
     assert_eq!(read_to_string(outside.path().join("secret")).expect("the file"), "4711\n");

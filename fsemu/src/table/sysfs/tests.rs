@@ -57,6 +57,15 @@ fn the_set_is_that_of_the_nearest_cgroup() {
     let below = cgroup.path().join("a/b");
     let inherited = emulation(cgroup.path(), &below);
     assert_eq!(cpus(&inherited).expect("a set"), [3, 5, 6].into());
+    // On a hybrid host the unified hierarchy has no cpuset.
+    let v1 = cgroup.path().join("v1");
+    #[expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
+    std::fs::create_dir(&v1).expect("a directory");
+    write(&v1, "cpuset.effective_cpus", "1\n");
+    let mut hybrid = emulation(cgroup.path(), &below);
+    hybrid.facts.cgroups.push((vec!["cpu".to_owned()], below.clone()));
+    hybrid.facts.cgroups.push((vec!["cpuset".to_owned()], v1));
+    assert_eq!(cpus(&hybrid).expect("a set"), [1].into());
     let none = emulation(cgroup.path(), Path::new("/none"));
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("the host's");
     assert_eq!(crate::cpuset::to_list(&cpus(&none).expect("a set")), online);
