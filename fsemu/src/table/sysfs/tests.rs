@@ -3,13 +3,14 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::fixture::{emulation, write};
+use crate::fixture::{emulation, groups, write};
 use crate::mirror::MirrorNode;
 use crate::table::nodes;
 
 /// A container that has only these CPUs and memory nodes, and the mirror of `path`.
 fn mirror(path: &str, cpus: &str, mems: &str) -> (TempDir, MirrorNode, Emulation) {
     let cgroup = tempfile::tempdir().expect("a directory");
+    groups(cgroup.path(), "");
     write(cgroup.path(), "cpuset.cpus.effective", cpus);
     write(cgroup.path(), "cpuset.mems.effective", mems);
     let node = nodes().find(|node| node.path == path).expect(path);
@@ -54,13 +55,13 @@ fn only_the_containers_memory_nodes_show() {
 fn the_set_is_that_of_the_nearest_cgroup() {
     let cgroup = tempfile::tempdir().expect("a directory");
     write(cgroup.path(), "cpuset.cpus.effective", "3,5-6\n");
-    let below = cgroup.path().join("a/b");
+    write(cgroup.path(), "cpuset.mems.effective", "1\n");
+    let below = groups(cgroup.path(), "a/b");
     let inherited = emulation(cgroup.path(), &below);
     assert_eq!(cpus(&inherited).expect("a set"), [3, 5, 6].into());
+    assert_eq!(mems(&inherited).expect("a set"), [1].into());
     // On a hybrid host the unified hierarchy has no cpuset.
-    let v1 = cgroup.path().join("v1");
-    #[expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
-    std::fs::create_dir(&v1).expect("a directory");
+    let v1 = groups(cgroup.path(), "v1");
     write(&v1, "cpuset.effective_cpus", "1\n");
     let mut hybrid = emulation(cgroup.path(), &below);
     hybrid.facts.cgroups.push((vec!["cpu".to_owned()], below.clone()));
@@ -69,9 +70,9 @@ fn the_set_is_that_of_the_nearest_cgroup() {
     let none = emulation(cgroup.path(), Path::new("/none"));
     let online = std::fs::read_to_string("/sys/devices/system/cpu/online").expect("the host's");
     assert_eq!(crate::cpuset::to_list(&cpus(&none).expect("a set")), online);
-    write(cgroup.path(), "cpuset.cpus.effective", "x\n");
-    assert!(cpus(&inherited).is_err());
-    assert!(!shows(&inherited, "cpu0") && shows(&inherited, "online"));
+    write(cgroup.path(), "cpuset.mems.effective", "x\n");
+    assert!(mems(&inherited).is_err());
+    assert!(!shows(&inherited, "node0") && shows(&inherited, "online"));
 }
 
 #[test]
