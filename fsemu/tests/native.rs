@@ -131,6 +131,28 @@ fn the_kernel_refuses_what_would_act_on_the_host() {
     }
 }
 
+/// The last list of docs/emulation.md: a file that is not there is nobody's to emulate.
+#[test]
+fn what_only_the_first_network_namespace_shows_has_no_row() {
+    let absent = [
+        "core/default_qdisc",
+        "core/netdev_max_backlog",
+        "core/dev_weight",
+        "ipv4/neigh/default/gc_thresh1",
+        "ipv4/tcp_mem",
+        "ipv4/udp_mem",
+        "nf_conntrack_max",
+    ]
+    .map(|name| format!("/proc/sys/net/{name}"));
+    assert!(absent.iter().filter(|path| Path::new(path).exists()).count() > 3, "the host has them");
+    let near = "/proc/sys/net/core/somaxconn";
+    let mut asked: Vec<&str> = absent.iter().map(String::as_str).collect();
+    assert!(!nodes().any(|node| asked.contains(&node.path)));
+    asked.push(near);
+    let found = probe(&asked);
+    assert!(found.keys().all(|path| path == near), "{found:?}");
+}
+
 /// The kernel's own sysfs has them empty: what the host mounts there is not part of it.
 #[test]
 fn the_mount_points_of_a_fresh_sysfs_are_empty() {
