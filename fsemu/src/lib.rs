@@ -6,24 +6,34 @@
 //! ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a store of the
 //! container's own ([`store`]).
 //!
-//! Main types: [`table::NODES`], [`Emulation`] (the values of one container), [`fuse::serve`].
+//! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
 //! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of the
 //! kernel's.
 
+mod check;
+mod cpuset;
+#[cfg(test)]
+mod fixture;
 pub mod fuse;
+pub mod mirror;
 pub mod render;
 pub mod store;
 pub mod table;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 /// What the values of one container are made from.
 #[derive(Debug)]
 pub struct Emulation {
     /// What the shim says of the container.
     pub facts: Facts,
+    /// What the host's values were when the first of the containers that share a store was made.
+    seeds: OnceLock<store::Seeds>,
+    /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
+    boot_id: OnceLock<Vec<u8>>,
 }
 
 /// What the shim says of a container.
@@ -44,6 +54,6 @@ pub struct Facts {
 impl Emulation {
     /// The values of a container.
     pub fn new(facts: Facts) -> Self {
-        Self { facts }
+        Self { facts, seeds: OnceLock::new(), boot_id: OnceLock::new() }
     }
 }
