@@ -81,7 +81,7 @@ pub(crate) struct Streams {
     input: IoTasks,
     /// How many outputs are still on their way.
     outputs: watch::Sender<usize>,
-    /// Whether the engine has no more interest in what it has not opened.
+    /// Whether the engine has deleted the process.
     deleted: watch::Sender<bool>,
     state: Mutex<State>,
 }
@@ -179,9 +179,14 @@ impl Streams {
         let mut deleted = self.deleted.subscribe();
         let copying = tokio::spawn(async move {
             pour(&mut from, &mut to.writer).await;
+            let patience = to.patience();
+            let no_longer = async {
+                let _ = deleted.wait_for(|deleted| *deleted).await;
+                tokio::time::sleep(patience).await;
+            };
             tokio::select! {
                 () = to.let_go() => {}
-                _ = deleted.wait_for(|deleted| *deleted) => {}
+                () = no_longer => {}
             }
             drop(from);
         });
@@ -236,8 +241,7 @@ impl Streams {
         tokio::time::timeout(patience, outputs.wait_for(|open| *open == 0)).await.is_ok()
     }
 
-    /// Delivers what is still on its way, for ten seconds at most, then lets go of everything. What the engine has not even
-    /// opened is not kept: containerd's clients delete a process when they have read its output, or will not.
+    /// Delivers what is still on its way, for ten seconds at most, then lets go of everything.
     pub(crate) async fn shutdown(&self) {
         self.deleted.send_replace(true);
         if !self.drained(DRAIN).await {

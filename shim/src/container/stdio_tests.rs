@@ -186,16 +186,16 @@ async fn what_the_engine_left_unread_waits_for_its_return() {
 }
 
 #[tokio::test]
-async fn an_engine_that_has_read_everything_or_deletes_is_not_waited_for() {
+async fn an_engine_that_has_read_everything_or_left_and_deletes_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let (read, unread) = (fifo(dir.path(), "out"), fifo(dir.path(), "err"));
     let request = Request { stdout: read.clone(), stderr: unread.clone(), ..Request::default() };
     let streams = streams(request);
-    let mut first = pipe::OpenOptions::new().open_receiver(&read).unwrap();
+    let [mut first, second] = [&read, &unread].map(|path| pipe::OpenOptions::new().open_receiver(path).unwrap());
     let fds = streams.open(MINE).await.unwrap();
     write(&fds[1], b"hello");
     tokio::io::AsyncReadExt::read_exact(&mut first, &mut [0; 5]).await.unwrap();
-    drop(first);
+    drop((first, second));
     write(&fds[2], b"unread");
     drop(fds);
     let mut outputs = streams.outputs.subscribe();
@@ -206,4 +206,24 @@ async fn an_engine_that_has_read_everything_or_deletes_is_not_waited_for() {
     tokio::time::timeout(DRAIN / 2, streams.shutdown()).await.expect("Delete does not wait");
     let nobody = pipe::OpenOptions::new().open_sender(&unread).unwrap_err();
     assert_eq!(nobody.raw_os_error(), Some(libc::ENXIO), "the shim has let go");
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_after_it_deletes_is_heard_and_one_that_never_comes_is_given_up() {
+    for comes in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let stdout = fifo(dir.path(), "out");
+        let streams = streams(Request { stdout: stdout.clone(), ..Request::default() });
+        let fds = streams.open(MINE).await.unwrap();
+        write(&fds[1], b"hello");
+        drop(fds);
+        let late = async {
+            assert!(!streams.drained(Duration::from_millis(100)).await, "nobody has it");
+            if comes { all_of(engine(&stdout)).await } else { Vec::new() }
+        };
+        let ((), heard) = tokio::join!(streams.shutdown(), late);
+        assert_eq!(heard, if comes { &b"hello"[..] } else { b"" });
+        let nobody = pipe::OpenOptions::new().open_sender(&stdout).unwrap_err();
+        assert_eq!(nobody.raw_os_error(), Some(libc::ENXIO), "the shim has let go");
+    }
 }

@@ -5,7 +5,8 @@
 //! that reader before the program starts, for as long as it takes; here nothing waits at the start, and the ends are kept
 //! at the end.
 //!
-//! Invariant: the shim is never the last to let go of what nobody has read, unless it is told that nobody will.
+//! Invariant: until the process is deleted, and for a while longer where the engine has never come, the shim is not the last
+//! to let go of what nobody has read.
 
 use std::fs::File;
 use std::io;
@@ -18,6 +19,10 @@ use tokio::net::unix::pipe;
 /// How often it is looked for a reader that is not there: twice as long each time, between these. (Nothing that poll(2)
 /// or epoll(7) waits for tells a writer that a reader has come.)
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+
+/// How long a deleted process's output is kept for an engine that has never come: as long as dockerd waits for it. (ctr
+/// deletes an exec as soon as it hears of its end, and only then gives up an open(2) that is under way.)
+const LATE: Duration = Duration::from_secs(2);
 
 /// The shim's two ends of a fifo.
 pub(super) struct Fifo {
@@ -45,6 +50,11 @@ impl Fifo {
         let reader = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
         let met = early.is_some();
         Ok(Self { writer: early.map_or_else(open_writer, Ok)?, reader, met })
+    }
+
+    /// How long to keep it once the process is deleted: an engine that was there and left is not coming back for more.
+    pub(super) fn patience(&self) -> Duration {
+        if self.met { Duration::ZERO } else { LATE }
     }
 
     /// Lets go once the engine has it open, or has read all there was and gone. One that has never come is waited for even
