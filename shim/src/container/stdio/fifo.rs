@@ -20,8 +20,8 @@ use tokio::net::unix::pipe;
 /// or epoll(7) waits for tells a writer that a reader has come.)
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 
-/// How long a deleted process's output is kept for an engine that has never come: as long as dockerd waits for it. (ctr
-/// deletes an exec as soon as it hears of its end, and only then gives up an open(2) that is under way.)
+/// How long a deleted process's output is kept for an engine that has never come: as long as dockerd waits for it.
+/// (containerd's client deletes an exec first, and only then gives up an open(2) that is under way: client/process.go.)
 const LATE: Duration = Duration::from_secs(2);
 
 /// The shim's two ends of a fifo.
