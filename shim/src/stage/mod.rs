@@ -22,6 +22,7 @@ mod copy_up;
 mod dev;
 mod exec;
 mod filter;
+mod helper;
 pub(crate) mod hook;
 pub(crate) mod hooks;
 mod init;
