@@ -1,5 +1,5 @@
-//! Inode numbers: 1 is the root, the nodes follow in their order, and what lies below a mirrored directory gets the next free
-//! number for as long as the kernel refers to it.
+//! Inode numbers: 1 is the root, the nodes follow in their order, and what lies below a mirrored directory gets the
+//! next free number for as long as the kernel refers to it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
