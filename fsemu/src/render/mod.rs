@@ -43,3 +43,6 @@ pub type Shows = fn(&Emulation, &str) -> bool;
 fn host(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,7 @@ pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&P
 }
 
 /// The groups of this process.
-fn groups() -> Vec<(Vec<String>, PathBuf)> {
+pub(crate) fn groups() -> Vec<(Vec<String>, PathBuf)> {
     let own = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
     let group = |line: &str| {
         let [_, controllers, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };
