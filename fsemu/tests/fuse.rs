@@ -88,6 +88,8 @@ fn reads_alike(part: Part, root: &Path) {
         let stat = fs::metadata(&path).unwrap();
         assert_eq!((stat.uid(), stat.gid(), stat.mode()), (ROOT, ROOT, 0o100_444), "{name}");
         let lines = |text: &str| text.lines().count();
+        let copied = shell(root, &format!("f=$(mktemp); cp {name} $f; cat $f; rm $f"));
+        assert_eq!(lines(&copied), lines(&text), "cp {name}: {copied}");
         for how in
             ["cat", "busybox cat", "dd bs=1 status=none if=", "dd bs=7 status=none if=", "head -c 9999999", "tac"]
         {
@@ -208,6 +210,7 @@ fn what_procfs_refuses_elsewhere_is_refused_alike() {
         assert_eq!(errno(write), Some(Errno::ACCESS));
         assert_eq!(fs::read_to_string(&fixed).unwrap(), "fixed\n");
         assert_eq!(errno(fs::read(root.join("proc.fails"))), Some(Errno::OPNOTSUPP));
+        assert!(fs::metadata(root.join("proc.fails")).is_ok());
         assert_eq!(errno(File::open(&fixed).and_then(|it| it.sync_all())), Some(Errno::INVAL));
         assert_eq!(errno(fs::File::open(fixed.join("below"))), Some(Errno::NOTDIR));
         let stat = rustix::fs::statfs(root).unwrap();
@@ -242,6 +245,7 @@ fn a_mirrored_directory_shows_what_its_filter_lets_through() {
         let secret = shell(host, "find . -maxdepth 3 -type f ! -perm -o=r | grep -v cpu1 | head -1");
         if !secret.is_empty() {
             assert_eq!(errno(fs::read(ours.join(secret.trim()))), Some(Errno::ACCESS), "{secret}");
+            assert_eq!(fs::metadata(ours.join(secret.trim())).unwrap().mode() & 0o777, 0, "{secret}");
         }
     });
 }

@@ -58,19 +58,19 @@ impl Session {
             }
             let next = u64::try_from(index).unwrap_or(0) + 1;
             let dots = matches!(name.as_slice(), b"." | b"..");
-            let told = if plus && !dots { self.refer(place) } else { self.shape(inode, place).map(|it| (it, EVER)) };
-            // What has gone or hides since is passed over; READDIR counts no reference.
-            let Ok((mut attr, valid)) = told else { continue };
-            if dots {
-                attr.node = inode;
-            }
-            if plus {
-                // Of the dots the kernel takes the name only.
-                let told = if dots { Attr { node: 0, ..attr } } else { attr };
-                body = body.entry_out(&told, valid);
-            }
-            // Any number that is not 0 will do where the kernel refers to none.
-            body = body.dirent(attr.node.max(1), next, attr.mode, name);
+            let number = if dots { inode } else { self.inodes.number(place) };
+            // What has gone or hides since is passed over.
+            let mode = if plus && !dots {
+                let Ok((attr, valid)) = self.refer(place) else { continue };
+                body = body.entry_out(&attr, valid);
+                attr.mode
+            } else {
+                let Ok(attr) = self.shape(number, place) else { continue };
+                // Without a number the kernel takes the name only, and refers to nothing.
+                body = if plus { body.entry_out(&Attr { node: 0, ..attr }, EVER) } else { body };
+                attr.mode
+            };
+            body = body.dirent(number, next, mode, name);
         }
         Ok(body)
     }

@@ -71,6 +71,17 @@ impl Inodes {
         FIRST + u64::try_from(index).unwrap_or(0)
     }
 
+    /// The number for a directory's listing: 0xffffffff for what the kernel does not refer to, as libfuse has it.
+    pub(super) fn number(&self, place: &Place) -> u64 {
+        match place {
+            Place::Root => ROOT,
+            Place::Node(index) => Self::of_node(*index),
+            Place::Below(index, path) => {
+                self.numbers.get(&(*index, path.clone())).copied().unwrap_or(u64::from(u32::MAX))
+            }
+        }
+    }
+
     /// The number of what lies below a mirrored directory, with one reference of the kernel's more.
     pub(super) fn refer(&mut self, node: usize, path: PathBuf) -> u64 {
         let inode = *self.numbers.entry((node, path.clone())).or_insert_with(|| {

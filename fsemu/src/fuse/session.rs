@@ -22,6 +22,9 @@ pub(super) const EVER: Duration = Duration::from_secs(1 << 31);
 /// For how long what a mirrored directory has is not looked at again.
 pub(super) const MIRROR_FRESH: Duration = Duration::from_secs(1);
 
+/// For how long a reader whose text is no longer fresh is not to ask again: a read each millisecond is not to cost a question.
+const MOMENT: Duration = Duration::from_millis(4);
+
 const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 
 /// One container's filesystem as its kernel knows it.
@@ -103,9 +106,20 @@ impl Session {
 
     /// Attributes without a size that holds: nothing is rendered for them, and the kernel asks before it reads.
     pub(super) fn shape(&self, inode: u64, place: &Place) -> io::Result<Attr> {
+        let mut size = 0;
         let (mode, valid) = match place {
             Place::Root => (DIRECTORY, EVER),
-            Place::Below(..) => (self.entry(place)?.mode, MIRROR_FRESH),
+            Place::Below(..) => {
+                let entry = self.entry(place)?;
+                match entry.mode & libc::S_IFMT {
+                    libc::S_IFREG => (entry.mode, Duration::ZERO),
+                    libc::S_IFLNK => {
+                        size = entry.target()?.len().try_into().unwrap_or(0);
+                        (entry.mode, MIRROR_FRESH)
+                    }
+                    _ => (entry.mode, MIRROR_FRESH),
+                }
+            }
             Place::Node(index) => {
                 let node = self.inodes.nodes.get(*index).ok_or(Errno::STALE)?;
                 match node.kind {
@@ -115,9 +129,8 @@ impl Session {
                 }
             }
         };
-        let valid = if mode & libc::S_IFMT == libc::S_IFREG { Duration::ZERO } else { valid };
         let owner = self.emulation.facts.root;
-        Ok(self.told(Attr { node: inode, size: 0, mtime: Duration::ZERO, mode, owner, valid }))
+        Ok(self.told(Attr { node: inode, size, mtime: Duration::ZERO, mode, owner, valid }))
     }
 
     /// With what the kernel was told last: another size would cut those who read just now.
@@ -132,14 +145,17 @@ impl Session {
     fn attr(&mut self, inode: u64, held: bool) -> io::Result<Attr> {
         let place = self.place(inode)?;
         let mut attr = self.shape(inode, &place)?;
-        match attr.mode & libc::S_IFMT {
-            libc::S_IFREG => {
-                let snapshot = self.snapshot(inode, &place, if held { GRACE } else { Duration::ZERO })?;
+        if attr.mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(attr);
+        }
+        match self.snapshot(inode, &place, if held { GRACE } else { Duration::ZERO }) {
+            Ok(snapshot) => {
                 (attr.size, attr.mtime) = (snapshot.size(), snapshot.mtime);
-                attr.valid = snapshot.remains(self.fresh(&place), GRACE, Instant::now()).unwrap_or_default();
+                let remains = snapshot.remains(self.fresh(&place), GRACE, Instant::now()).unwrap_or_default();
+                attr.valid = if held { remains.max(MOMENT) } else { remains };
             }
-            libc::S_IFLNK => attr.size = self.entry(&place)?.target()?.len().try_into().unwrap_or(0),
-            _ => {}
+            // The error is for whoever reads, not for stat(2): a page, as sysfs has it, so that somebody can.
+            Err(_) => (attr.size, attr.valid) = (u64::from(abi::MAX_WRITE), Duration::ZERO),
         }
         Ok(attr)
     }
@@ -150,9 +166,17 @@ impl Session {
         if let Some(old) = old.filter(|old| old.remains(self.fresh(place), grace, Instant::now()).is_some()) {
             return Ok(old.clone());
         }
-        let new = Arc::new(Snapshot::new(self.text(place)?, old.map(Arc::as_ref), Instant::now()));
-        self.inodes.texts.insert(inode, new.clone());
-        Ok(new)
+        match self.text(place) {
+            Ok(text) => {
+                let new = Arc::new(Snapshot::new(text, old.map(Arc::as_ref), Instant::now()));
+                self.inodes.texts.insert(inode, new.clone());
+                Ok(new)
+            }
+            Err(error) => {
+                self.inodes.texts.remove(&inode);
+                Err(error)
+            }
+        }
     }
 
     fn fresh(&self, place: &Place) -> Duration {
