@@ -216,6 +216,8 @@ fn what_procfs_refuses_elsewhere_is_refused_alike() {
         let stat = rustix::fs::statfs(root).unwrap();
         assert_eq!((stat.f_blocks, stat.f_bavail, stat.f_files, stat.f_type), (0, 0, 0, 0x6573_5546));
         assert!(!shell(root, "df").contains("/mnt"));
+        let mount = shell(root, "grep ' /mnt ' /proc/self/mountinfo");
+        assert!(mount.contains(" rw,nosuid,nodev,noexec,relatime - fuse eci "), "{mount}");
     });
 }
 
