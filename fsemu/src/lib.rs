@@ -1,15 +1,14 @@
 //! `fsemu` shows: files of /proc and /sys that tell the container's truth where the kernel tells the host's.
 //!
-//! One container has one FUSE filesystem ([`fuse`]), served by the shim. Its root directory has an entry for each
-//! [`table::Node`], named [`table::Node::name`]; the shim binds each over the file of the container's own procfs or sysfs
-//! that it stands for, and locks it there. Reads are answered from the page cache for as long as a value's resolution
-//! ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a store of the
-//! container's own ([`store`]).
+//! One container has two FUSE filesystems ([`fuse`]), served by the shim, a thread each. The root directory of either has an
+//! entry for each [`table::Node`] of its [`table::Part`], named [`table::Node::name`]; the shim binds each over the file of
+//! the container's own procfs or sysfs that it stands for, and locks it there. Values come from the container's cgroup and
+//! the host ([`render`]), or from a store of the container's own ([`store`]), no more often than their resolution.
 //!
 //! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
-//! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of the
-//! kernel's.
+//! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of
+//! the kernel's.
 
 mod check;
 mod cpuset;
@@ -23,13 +22,17 @@ pub mod table;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
 /// What the values of one container are made from.
 #[derive(Debug)]
 pub struct Emulation {
     /// What the shim says of the container.
     pub facts: Facts,
+    /// What is shown: an entry of the root directory each.
+    pub nodes: Vec<&'static table::Node>,
+    /// What is known of its tasks.
+    pub(crate) tasks: Mutex<render::Tasks>,
     /// What the host's values were when the first of the containers that share a store was made.
     seeds: OnceLock<store::Seeds>,
     /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
@@ -45,15 +48,22 @@ pub struct Facts {
     pub id: String,
     /// Its init, as the shim's pid namespace counts.
     pub init: i32,
-    /// Its cgroups: one directory on the unified hierarchy, one for each v1 hierarchy; the controllers with each, none for cgroup v2.
+    /// Its cgroups: one directory on the unified hierarchy, one for each v1 hierarchy; the controllers with each, none
+    /// for cgroup v2.
     pub cgroups: Vec<(Vec<String>, PathBuf)>,
-    /// The directory in which written values are kept: that of the lease, which containers of one network namespace share.
+    /// The directory in which written values are kept: that of the lease, which containers of one network namespace
+    /// share.
     pub values: OwnedFd,
 }
 
 impl Emulation {
-    /// The values of a container.
+    /// The values of a container, for every node of the table.
     pub fn new(facts: Facts) -> Self {
-        Self { facts, seeds: OnceLock::new(), boot_id: OnceLock::new() }
+        Self::of(facts, table::nodes().collect())
+    }
+
+    /// The same for these nodes only.
+    pub fn of(facts: Facts, nodes: Vec<&'static table::Node>) -> Self {
+        Self { facts, nodes, tasks: Mutex::default(), seeds: OnceLock::new(), boot_id: OnceLock::new() }
     }
 }

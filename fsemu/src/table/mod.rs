@@ -22,8 +22,8 @@ pub struct Node {
     pub mode: u32,
     /// What it is.
     pub kind: Kind,
-    /// Whether it stays away from the procfs of an inner container: an OCI config may set it there, and a runtime refuses to
-    /// write to a file that is a mount of its own (openat2(2), `RESOLVE_NO_XDEV`).
+    /// Whether it stays away from the procfs of an inner container: an OCI config may set it there, and a runtime
+    /// refuses to write to a file that is a mount of its own (openat2(2), `RESOLVE_NO_XDEV`).
     pub own_proc_only: bool,
     /// Why it is not the kernel's own, in Markdown.
     pub reason: &'static str,
@@ -51,6 +51,8 @@ pub struct Live {
     pub render: crate::render::Render,
     /// For how long it is as good as new: the value's own resolution.
     pub fresh: Duration,
+    /// Whether its length hardly ever changes, so that it is served from the page cache.
+    pub steady: bool,
 }
 
 /// See [`Kind::Kept`].
@@ -138,10 +140,28 @@ pub type Set = fn(&Emulation) -> io::Result<BTreeSet<u32>>;
 
 /// Every row.
 pub fn nodes() -> impl Iterator<Item = &'static Node> {
-    [sysctl::NODES, sysfs::NODES].into_iter().flatten()
+    [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
+}
+
+/// Which of a container's two filesystems has a node: see [`crate::fuse`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What is only read, and hardly ever changes its length.
+    Cached,
+    /// All else.
+    Direct,
 }
 
 impl Node {
+    /// The filesystem that it is an entry of.
+    pub fn part(&self) -> Part {
+        match self.kind {
+            Kind::Kept(_) => Part::Direct,
+            Kind::Live(live) if !live.steady => Part::Direct,
+            Kind::Live(_) | Kind::Fixed(_) | Kind::Empty | Kind::Mirror(_) => Part::Cached,
+        }
+    }
+
     /// The name of its entry in the root directory of the FUSE filesystem: its path, with dots for slashes.
     pub fn name(&self) -> String {
         name(self.path)

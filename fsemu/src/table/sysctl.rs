@@ -63,7 +63,7 @@ pub(super) const NODES: &[Node] = &[
     Node {
         path: "/proc/sys/kernel/random/boot_id",
         mode: 0o444,
-        kind: Kind::Live(Live { render: boot_id, fresh: FOR_EVER }),
+        kind: Kind::Live(Live { render: boot_id, fresh: FOR_EVER, steady: true }),
         own_proc_only: false,
         reason: "journald and others tell boots apart by it: one for each start of a container.",
     },

@@ -1,0 +1,70 @@
+//! Files that are open: each reads one text from its start to its end, as with seq_file(9).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::snapshot::Snapshot;
+
+/// More files are not open at once: each may keep a text of its own.
+const MOST: usize = 4096;
+
+/// The files that are open, by the number that the kernel was told.
+#[derive(Debug, Default)]
+pub(super) struct Handles {
+    /// None for what has to be made anew.
+    open: HashMap<u64, Option<Arc<Snapshot>>>,
+    last: u64,
+}
+
+impl Handles {
+    /// A new one; None when there are too many.
+    pub(super) fn open(&mut self, snapshot: Arc<Snapshot>) -> Option<u64> {
+        if self.open.len() >= MOST {
+            return None;
+        }
+        self.last += 1;
+        self.open.insert(self.last, Some(snapshot));
+        Some(self.last)
+    }
+
+    /// What the file reads. None when there is nothing yet, or it is not open.
+    pub(super) fn snapshot(&self, handle: u64) -> Option<&Arc<Snapshot>> {
+        self.open.get(&handle)?.as_ref()
+    }
+
+    /// What it reads from now on. Says whether it is open.
+    pub(super) fn renew(&mut self, handle: u64, snapshot: Arc<Snapshot>) -> bool {
+        self.open.get_mut(&handle).map(|it| *it = Some(snapshot)).is_some()
+    }
+
+    /// A write has changed what is read.
+    pub(super) fn outdate(&mut self) {
+        self.open.values_mut().for_each(|it| *it = None);
+    }
+
+    pub(super) fn close(&mut self, handle: u64) {
+        self.open.remove(&handle);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_file_keeps_its_text_until_it_is_written_or_closed() {
+        let text = || Arc::new(Snapshot::new(b"a".into(), None, Instant::now()));
+        let mut handles = Handles::default();
+        let one = handles.open(text()).unwrap();
+        assert!(handles.snapshot(one).is_some());
+        handles.outdate();
+        assert!(handles.snapshot(one).is_none());
+        assert!(handles.renew(one, text()) && handles.snapshot(one).is_some());
+        handles.close(one);
+        assert!(!handles.renew(one, text()) && handles.snapshot(one).is_none());
+        assert!((0..MOST).all(|_| handles.open(text()).is_some()));
+        assert_eq!(handles.open(text()), None);
+    }
+}
