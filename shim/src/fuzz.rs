@@ -18,7 +18,7 @@ use policy::spec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::stage::message::{BuildOrder, ExecOrder, Report, Start};
+use crate::stage::message::{BuildOrder, ExecOrder, Report, Served, Start};
 use crate::wire::{bootstrap, flags::Flags, options};
 
 fuzz_target!(|data: &[u8]| {
@@ -66,6 +66,7 @@ fn plan(data: &[u8]) {
 fn message(data: &[u8]) {
     round_trip::<Report>(data);
     round_trip::<Start>(data);
+    round_trip::<Served>(data);
     round_trip::<BuildOrder>(data);
     round_trip::<ExecOrder>(data);
 }

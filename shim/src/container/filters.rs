@@ -1,4 +1,4 @@
-//! The seccomp programs that a process of a container runs under: the base filter, then its spec's profile.
+//! The seccomp programs that a process of a container runs under: the base filter, the trap filter, its spec's profile.
 
 use policy::config;
 use policy::plan::Process;
@@ -9,7 +9,8 @@ use crate::stage::message::Program;
 
 /// Compiles the programs of a process, in the order in which they are installed.
 pub(super) fn of(process: &Process, config: &config::Container, container: &str) -> Result<Vec<Program>, Error> {
-    let mut programs = vec![Program::from(&syscall_trap::filter::base(config.io_uring)?)];
+    let (base, trap) = (syscall_trap::filter::base(config.io_uring)?, syscall_trap::filter::trap()?);
+    let mut programs = vec![Program::from(&base), Program::from(&trap)];
     if let Some(profile) = &process.seccomp {
         let compiled = syscall_trap::filter::compile(profile)?;
         if !compiled.unknown.is_empty() {
