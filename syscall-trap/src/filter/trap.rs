@@ -1,7 +1,8 @@
 //! The trap filter: which calls of a container the shim answers, before or instead of the kernel.
 //!
-//! It lies between the base filter and the spec's profile, so what either refuses is refused (of several answers the kernel
-//! takes the strictest, and `SECCOMP_RET_USER_NOTIF` is weaker than every refusal). [`TRAPS`] is all of it; docs/syscalls.md
+//! It lies between the base filter and the spec's profile, and what either refuses is refused: of several answers the kernel
+//! takes the strictest, and `SECCOMP_RET_USER_NOTIF` is weaker than every refusal but `SECCOMP_RET_TRACE`, so that no trap
+//! lies beneath a profile that has this ([`Program::traces`]). [`TRAPS`] is all of it; docs/syscalls.md
 //! repeats the table.
 //!
 //! Cost: nothing on the data path is trapped. Calls that are decided by number alone, either way, leave every other call in
