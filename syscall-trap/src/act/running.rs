@@ -90,6 +90,11 @@ impl World {
         }
     }
 
+    /// Whether nothing runs.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
     /// Does one act and waits for its answer.
     ///
     /// # Errors

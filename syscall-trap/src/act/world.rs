@@ -76,6 +76,8 @@ impl Emulated {
 const STAGING: &str = "/s";
 /// What B sees.
 const SHARED: &str = "/t";
+/// Where device nodes are made.
+const DEVICES: &str = "/d";
 
 impl World {
     /// Leaves the host's mounts for ever, and makes both namespaces. For a process with one thread and the host's rights, of the
@@ -156,19 +158,18 @@ impl World {
             let _none = rustix::mount::unmount(&path, UnmountFlags::DETACH);
             let _none = rustix::fs::rmdir(&path);
         }
+        // A device is kept by the mount that was made of it. (What is unlinked cannot be mounted any more.)
+        let _none = rustix::fs::unlink(format!("{DEVICES}/{number}"));
     }
 
     /// A device node of act `number`'s, of this mode (with the caller's filesystem ids as its owner), that the process can bind
     /// somewhere. In A.
     #[expect(clippy::disallowed_methods, reason = "our own tmpfs")]
     pub(super) fn device(&self, number: u64, mode: Mode, device: u64) -> Result<Detached> {
-        let path = format!("/d/{number}");
+        let path = format!("{DEVICES}/{number}");
         rustix::fs::mknodat(CWD, &path, FileType::CharacterDevice, mode, device)?;
-        let node = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        let clone = node.and_then(|node| Detached::clone_of(node, false, "a device").map_err(number_of));
-        // The mount keeps the file.
-        rustix::fs::unlink(&path)?;
-        clone
+        let node = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        Detached::clone_of(node, false, "a device").map_err(number_of)
     }
 }
 
@@ -189,7 +190,7 @@ fn leave_the_host() -> Result<()> {
 /// Makes what A has. Returns what covers show that hide.
 #[expect(clippy::disallowed_methods, reason = "our own tmpfs")]
 fn furnish() -> Result<(OwnedFd, OwnedFd)> {
-    for (directory, mode) in [(STAGING, 0o700), (SHARED, 0o755), ("/e", 0o555), ("/c", 0o755), ("/d", 0o777)] {
+    for (directory, mode) in [(STAGING, 0o700), (SHARED, 0o755), ("/e", 0o555), ("/c", 0o755), (DEVICES, 0o777)] {
         rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(mode))?;
     }
     rustix::fs::mknodat(CWD, "/null", FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))?;

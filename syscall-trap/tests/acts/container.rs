@@ -28,6 +28,8 @@ pub(crate) struct Container {
     host: OwnedFd,
     proc: OwnedFd,
     pub(crate) emulated: Option<OwnedFd>,
+    /// Who reads what is asked of a filesystem, and answers nothing.
+    silent: Option<Child>,
 }
 
 /// A process in the container that waits, for something to be done for it.
@@ -56,7 +58,7 @@ fn flags(mount: &Detached, set: u64) {
 
 impl Container {
     /// Makes one. The calling process has one thread, and gives up its mount namespace.
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(silent: bool) -> Self {
         rustix::process::umask(Mode::empty());
         let host = open("/proc/self/ns/mnt", OFlags::RDONLY);
         let proc = open("/proc", OFlags::PATH);
@@ -70,15 +72,29 @@ impl Container {
         let user = open(&format!("/proc/{init}/ns/user"), OFlags::RDONLY);
         let spaces = ["net", "ipc", "cgroup"].map(|name| open(&format!("/proc/{init}/ns/{name}"), OFlags::RDONLY));
         let pid = open(&format!("/proc/{init}/ns/pid"), OFlags::RDONLY);
+        let fuse = silent.then(|| File::from(open("/dev/fuse", OFlags::RDWR)));
         assemble(user.as_fd());
         for space in spaces {
             move_into_link_name_space(space.as_fd(), None).expect("setns");
         }
         let emulated = emulate(pid.as_fd());
+        let fuse = fuse.map(mount_fuse);
         rustix::io::write(&sync, b"go").expect("init");
-        let this = Self { init, _stdin: sync, host, proc, emulated: Some(emulated.into_fd()) };
+        let mut this = Self { init, _stdin: sync, host, proc, emulated: Some(emulated.into_fd()), silent: None };
         this.until_it_runs();
+        this.silent = fuse.map(|fuse| {
+            let mut reader = this.command("cat");
+            reader.stdin(fuse).stdout(Stdio::piped()).spawn().expect("cat")
+        });
         this
+    }
+
+    /// Ends the filesystem that does not answer.
+    pub(crate) fn answer_no_more(&mut self) {
+        if let Some(mut silent) = self.silent.take() {
+            silent.kill().expect("kill");
+            silent.wait().expect("wait");
+        }
     }
 
     fn until_it_runs(&self) {
@@ -140,7 +156,8 @@ impl Container {
     /// The same in the namespaces of another process of it.
     pub(crate) fn run_beside(&self, pid: u32, script: &str) -> String {
         // The helper has no /dev/null.
-        let output = self.enter(pid, &format!("exec 2>&1; {script}")).stdin(Stdio::inherit()).output().expect("nsenter");
+        let output =
+            self.enter(pid, &format!("exec 2>&1; {script}")).stdin(Stdio::inherit()).output().expect("nsenter");
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         text.trim_end().to_owned()
     }
@@ -178,6 +195,12 @@ impl Container {
             }
         }
         panic!("no process {argument:?}");
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.answer_no_more();
     }
 }
 
@@ -278,6 +301,28 @@ fn emulate(pid: BorrowedFd<'_>) -> Detached {
     let detached = Detached::clone_of_path(Path::new("/srv/deep"), false).expect("emulated");
     rustix::mount::unmount("/srv/deep", UnmountFlags::DETACH).expect("umount");
     detached
+}
+
+/// Mounts a filesystem that answers FUSE_INIT (struct fuse_init_out of linux/fuse.h, protocol 7.31) at `/srv/deep`.
+fn mount_fuse(mut fuse: File) -> File {
+    let number = fuse.as_raw_fd().to_string();
+    let options = [("fd", number.as_str()), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")];
+    let mut options: Vec<_> =
+        options.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect();
+    options.push(("allow_other".to_owned(), None));
+    let mount = Detached::filesystem("fuse", Some("silent"), &options, &[]).expect("fuse");
+    attach(&mount, "/srv/deep");
+    let mut request = [0; 16 * 1024];
+    let length = fuse.read(&mut request).expect("FUSE_INIT");
+    assert!(length >= 40 && request[4..8] == 26_u32.to_ne_bytes(), "FUSE_INIT comes first");
+    let mut answer = vec![0; 16 + 64];
+    answer[..4].copy_from_slice(&80_u32.to_ne_bytes());
+    answer[8..16].copy_from_slice(&request[8..16]);
+    answer[16..20].copy_from_slice(&7_u32.to_ne_bytes());
+    answer[20..24].copy_from_slice(&31_u32.to_ne_bytes());
+    answer[36..40].copy_from_slice(&4096_u32.to_ne_bytes());
+    fuse.write_all(&answer).expect("the answer to FUSE_INIT");
+    fuse
 }
 
 /// Clones init, which waits for its map and for its tree, and executes `cat`.

@@ -9,6 +9,7 @@
 mod binds;
 mod container;
 mod fresh;
+mod remount;
 
 use std::process::Command;
 use std::time::Duration;
@@ -23,8 +24,8 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
-        let mut container = Container::new();
+    fn new(silent: bool) -> Self {
+        let mut container = Container::new(silent);
         let cover = |of, path: &str, shows, read_only| Cover { of, path: path.into(), shows, read_only };
         let emulated = |name: &str| Shows::Emulated(name.to_owned());
         let covers = vec![
@@ -50,12 +51,23 @@ impl Bench {
         self.world.perform(self.container.dir(caller.pid), act).expect("an answer")
     }
 
+    /// Whether no act is under way.
+    pub(crate) fn idle(&mut self) -> bool {
+        let (ready, _end) = rustix::pipe::pipe().expect("a pipe");
+        drop(_end);
+        self.world.wait(std::os::fd::AsFd::as_fd(&ready)).expect("poll");
+        self.world.is_idle()
+    }
+
     /// The same for one that has run `script`, which ends then.
     pub(crate) fn once(&mut self, script: &str, act: &Act) -> Outcome {
         let caller = self.container.waiting(script);
         self.act(&caller, act)
     }
 }
+
+/// The check whose container has a filesystem that does not answer, at `/srv/deep`.
+const SILENT: &str = "a_filesystem_that_does_not_answer";
 
 type Check = (&'static str, fn(&mut Bench));
 
@@ -68,6 +80,12 @@ const CHECKS: &[Check] = &[
     ("inner_masks", fresh::inner_masks),
     ("a_caller_that_dies", fresh::a_caller_that_dies),
     ("a_bind_takes_locked_mounts_along", binds::a_bind_takes_locked_mounts_along),
+    ("covers_follow_a_remount", remount::covers_follow_a_remount),
+    ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),
+    ("what_mount_2_serves_is_not_picked", remount::what_mount_2_serves_is_not_picked),
+    ("devices_can_be_opened_wherever_they_are_made", remount::devices_can_be_opened_wherever_they_are_made),
+    ("other_devices_are_not_made", remount::other_devices_are_not_made),
+    (SILENT, remount::a_filesystem_that_does_not_answer),
     ("only_what_is_locked_is_unmounted_along", binds::only_what_is_locked_is_unmounted_along),
 ];
 
@@ -76,7 +94,7 @@ fn main() {
     let first = args.next();
     if let Some(name) = first.as_deref().and_then(|arg| arg.strip_prefix("check=")) {
         let (_, check) = CHECKS.iter().find(|(known, _)| *known == name).expect("a check");
-        return check(&mut Bench::new());
+        return check(&mut Bench::new(name == SILENT));
     }
     if !std::fs::read_to_string("/proc/self/status").expect("procfs").contains("\nUid:\t0\t") {
         return println!("acts: skipped, needs root");
