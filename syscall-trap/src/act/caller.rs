@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space};
 
 use super::Result;
-use crate::sys;
+use crate::sys::process as sys;
 
 /// A thread, as it stands in its system call.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use userns::mountinfo::MountEntry;
 
 use super::{Result, World, number_of};
 use policy::plan::MountFlags;
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 /// The kernel's two filesystems that have covers.
@@ -33,6 +33,8 @@ pub struct Cover {
     pub shows: Shows,
     /// Whether it is mounted read-only.
     pub read_only: bool,
+    /// Whether it lies in the container's own filesystem and in no other: it hides nothing there, and is not put on new ones.
+    pub own_only: bool,
 }
 
 /// What a [`Cover`] shows.
@@ -91,26 +93,28 @@ impl Kernel {
 impl Cover {
     /// Puts it on `tree`, a filesystem of its kind.
     pub(super) fn put(&self, world: &World, tree: &Detached) -> Result<()> {
+        if self.own_only {
+            return Ok(());
+        }
         let place = match open_below(tree.fd(), &self.path) {
             // The kernel has no such file, or the mount's own options leave it out.
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             place => place?,
         };
-        let (clone, is_whole) = match &self.shows {
-            Shows::Itself => (Detached::clone_of(&place, true, "a cover"), true),
-            Shows::Nothing => (Detached::clone_of(world.nothing(is_directory(&place)?), false, "a cover"), false),
-            Shows::Emulated(name) => {
-                let Some(root) = &world.emulated else { return Ok(()) };
-                let entry = match open_below(root.fd(), Path::new(name)) {
-                    Err(Errno::NOENT) => return Ok(()),
-                    entry => entry?,
-                };
-                (Detached::clone_of(entry, false, "a cover"), false)
+        let stat = rustix::fs::fstat(&place)?;
+        let clone = match &self.shows {
+            Shows::Itself => Detached::clone_of(&place, true, "a cover").map_err(number_of)?,
+            Shows::Nothing => {
+                let nothing = world.nothing(is_directory(&stat));
+                Detached::clone_of(nothing, false, "a cover").map_err(number_of)?
             }
+            Shows::Emulated(name) => match emulated(world, name, &stat)? {
+                Some(clone) => clone,
+                None => return Ok(()),
+            },
         };
-        let clone = clone.map_err(number_of)?;
         if self.read_only {
-            clone.set_flags(READ_ONLY, is_whole).map_err(number_of)?;
+            clone.set_flags(READ_ONLY, self.shows == Shows::Itself).map_err(number_of)?;
         }
         clone.attach_at(place)
     }
@@ -131,6 +135,22 @@ impl Cover {
 /// `MOUNT_ATTR_RDONLY`.
 pub(super) const READ_ONLY: MountFlags = MountFlags { set: libc::MOUNT_ATTR_RDONLY, clear: 0 };
 
-fn is_directory(fd: impl std::os::fd::AsFd) -> Result<bool> {
-    Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
+/// A clone of an emulated file for the kernel's `place`. None where there is none, and where a namespace has a value of its own
+/// at the place: root of its user namespace may write that.
+fn emulated(world: &World, name: &str, place: &Stat) -> Result<Option<Detached>> {
+    let Some(root) = &world.emulated else { return Ok(None) };
+    let is_its_own = place.st_uid != 0 && place.st_mode & 0o200 != 0;
+    let entry = match open_below(root.fd(), Path::new(name)) {
+        _ if is_its_own => return Ok(None),
+        Err(Errno::NOENT) => return Ok(None),
+        entry => entry?,
+    };
+    if is_directory(&rustix::fs::fstat(&entry)?) != is_directory(place) {
+        return Ok(None);
+    }
+    Detached::clone_of(entry, false, "a cover").map(Some).map_err(number_of)
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }

@@ -14,7 +14,7 @@ use super::option::{self, Atime};
 use super::path::Place;
 use super::visible::{Visible, visible};
 use super::{Caller, Outcome, Result, World, number_of};
-use crate::sys;
+use crate::sys::process as sys;
 
 /// The arguments of mount(2): target, flags, data.
 type Arguments<'a> = (&'a [u8], u64, &'a [u8]);

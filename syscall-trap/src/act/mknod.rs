@@ -12,7 +12,7 @@ use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 
 use super::path::Place;
 use super::{Caller, Outcome, Result, World};
-use crate::sys;
+use crate::sys::process as sys;
 
 /// The arguments of mknodat(2): directory, path, mode, device.
 type Arguments<'a> = (i32, &'a [u8], u32, u64);

@@ -13,16 +13,19 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::{
-    PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, set_parent_process_death_signal, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, pidfd_open, pidfd_send_signal,
+    set_parent_process_death_signal, setpgid, waitid, waitpid,
 };
 
 use super::{Act, Caller, Outcome, Result, World};
-use crate::sys::{self, Forked};
+use crate::sys::process::{self as sys, Forked};
 
 /// One act.
 #[derive(Debug)]
 pub(super) struct Running {
     number: u64,
+    /// The process, unreaped, which leads a group of all that it clones.
+    pid: Pid,
     process: OwnedFd,
     /// On which the caller is answered; none once that has been done for the process.
     reply: Option<OwnedFd>,
@@ -42,18 +45,19 @@ impl World {
         self.count += 1;
         let started = self.start(caller, act, &reply);
         match started {
-            Ok(process) => {
+            Ok((pid, process)) => {
                 let until = Instant::now() + self.limit;
-                self.running.push(Running { number: self.count, process, reply: Some(reply), until });
+                self.running.push(Running { number: self.count, pid, process, reply: Some(reply), until });
             }
             Err(errno) => answer(&reply, Outcome::Errno(errno.raw_os_error())),
         }
     }
 
-    fn start(&self, caller: OwnedFd, act: &Act, reply: &OwnedFd) -> Result<OwnedFd> {
+    fn start(&self, caller: OwnedFd, act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
         match sys::fork()? {
-            Forked::Parent(pid) => pidfd_open(pid, PidfdFlags::empty()),
+            Forked::Parent(pid) => Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)),
             Forked::Child => {
+                let _its_own = setpgid(None, None);
                 // As far as it can be had: a change of ids clears it.
                 let _ends_with_us = set_parent_process_death_signal(Some(Signal::KILL));
                 let outcome = match Caller::new(caller) {
@@ -120,7 +124,7 @@ impl World {
                         && let Some(reply) = one.reply.take()
                     {
                         answer(&reply, Outcome::Errno(libc::ETIMEDOUT));
-                        let _gone = pidfd_send_signal(&one.process, Signal::KILL);
+                        one.kill();
                     }
                     self.running.push(one);
                 }
@@ -134,6 +138,25 @@ impl World {
                 }
             }
         }
+        // What they have cloned and left.
+        while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+    }
+}
+
+impl Drop for World {
+    /// What runs, ends.
+    fn drop(&mut self) {
+        for one in &self.running {
+            one.kill();
+        }
+    }
+}
+
+impl Running {
+    fn kill(&self) {
+        let _gone = kill_process_group(self.pid, Signal::KILL);
+        // It may not be the leader yet.
+        let _gone = pidfd_send_signal(&self.process, Signal::KILL);
     }
 }
 

@@ -20,7 +20,7 @@ use userns::mount::Detached;
 use super::cover::READ_ONLY;
 use super::running::Running;
 use super::{Cover, Result, number_of};
-use crate::sys::{self, Forked};
+use crate::sys::process::{self as sys, Forked};
 
 /// What a [`World`] is made from.
 #[derive(Debug)]
@@ -88,6 +88,8 @@ impl World {
     pub fn new(setup: Setup) -> Result<Self> {
         use rustix::process::DumpableBehavior::NotDumpable;
         rustix::process::set_dumpable_behavior(NotDumpable)?;
+        // Whatever an act's process leaves is reaped here.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         rustix::process::umask(Mode::empty());
         let proc = Detached::filesystem("proc", Some("proc"), &[], &[]).map_err(number_of)?.into_fd();
         leave_the_host()?;

@@ -284,7 +284,7 @@ fn emulate(pid: BorrowedFd<'_>) -> Detached {
     let emulated = new("tmpfs", &[("size", "1m")]);
     let staging = open("/srv/deep", OFlags::PATH);
     emulated.attach_at(staging).expect("attach");
-    for name in ["proc.uptime", "sys.notes"] {
+    for name in ["proc.uptime", "proc.keys", "sys.notes"] {
         std::fs::write(format!("/srv/deep/{name}"), format!("{UPTIME}\n")).expect("write");
     }
     let cover = |source: &str, target: &str, set: u64| {
@@ -293,6 +293,7 @@ fn emulate(pid: BorrowedFd<'_>) -> Detached {
         attach(&clone, target);
     };
     cover("/srv/deep/proc.uptime", "/proc/uptime", 0);
+    cover("/srv/deep/proc.keys", "/proc/keys", 0);
     cover("/srv/deep/sys.notes", "/sys/kernel/notes", 0);
     cover("/run/scratch/null", "/proc/kallsyms", 0);
     cover("/run/scratch/empty", "/proc/fs", libc::MOUNT_ATTR_RDONLY);

@@ -25,6 +25,8 @@ pub(crate) fn proc_has_its_covers(bench: &mut Bench) {
     let run = |script: &str| bench.container.run(script);
     assert_eq!(run("cat /srv/a/uptime"), UPTIME);
     assert_eq!(run("wc -c < /srv/a/kallsyms; ls /srv/a/fs | wc -l"), "0\n0");
+    assert!(!run("head -c 20 /srv/a/keys").contains(UPTIME), "a cover of the container's own procfs alone");
+    assert_eq!(run("cat /srv/a/sys/kernel/shmmax | wc -c; ls -d /srv/a/bus/pci"), "21\n/srv/a/bus/pci");
     assert_eq!(run("cat /srv/a/1/comm; grep -c . /srv/a/version"), "cat\n1");
     for covered in ["uptime", "kallsyms", "fs", "irq"] {
         let refused = run(&format!("umount /srv/a/{covered}; umount -l /srv/a/{covered}"));

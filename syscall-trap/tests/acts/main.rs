@@ -26,10 +26,20 @@ pub(crate) struct Bench {
 impl Bench {
     fn new(silent: bool) -> Self {
         let mut container = Container::new(silent);
-        let cover = |of, path: &str, shows, read_only| Cover { of, path: path.into(), shows, read_only };
+        let cover = |of, path: &str, shows, read_only| Cover {
+            of,
+            path: path.into(),
+            shows,
+            read_only,
+            own_only: path == "keys",
+        };
         let emulated = |name: &str| Shows::Emulated(name.to_owned());
         let covers = vec![
             cover(Kernel::Proc, "uptime", emulated("proc.uptime"), false),
+            cover(Kernel::Proc, "keys", emulated("proc.keys"), false),
+            // What a namespace has itself, and what is of another kind.
+            cover(Kernel::Proc, "sys/kernel/shmmax", emulated("proc.uptime"), false),
+            cover(Kernel::Proc, "bus", emulated("proc.uptime"), false),
             cover(Kernel::Proc, "no-such-file", emulated("proc.uptime"), false),
             cover(Kernel::Proc, "kallsyms", Shows::Nothing, false),
             cover(Kernel::Proc, "fs", Shows::Nothing, true),
