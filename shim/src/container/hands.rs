@@ -189,7 +189,7 @@ mod tests {
     }
 
     fn bind(source: &str) -> Act {
-        Act::Bind { source: source.into(), target: b"/srv".to_vec(), flags: libc::MS_BIND as u64 }
+        Act::Bind { source: source.into(), target: b"/srv".to_vec(), flags: libc::MS_BIND }
     }
 
     #[test]

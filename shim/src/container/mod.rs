@@ -28,7 +28,7 @@ pub(crate) mod exit;
 mod filters;
 mod freeze;
 mod grounds;
-#[cfg_attr(not(test), expect(dead_code, reason = "for who serves trapped calls"))]
+#[expect(dead_code, reason = "for who serves trapped calls")]
 mod hands;
 mod hooks;
 mod ids;

@@ -9,8 +9,9 @@ use rustix::mount::OpenTreeFlags;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mount::Detached;
 
+use super::lock::Mounts;
 use super::path::Place;
-use super::{Caller, Outcome, Result};
+use super::{Caller, Outcome, Result, World, remount};
 
 /// mount(2) with `MS_BIND`. What the kernel would do or refuse by itself, it does; where only locked mounts stand in the way,
 /// they come along, and stay locked.
@@ -20,7 +21,9 @@ pub(super) fn mount(caller: &Caller, source: &[u8], target: &[u8]) -> Result<Out
     }
     let places = (Place::new(caller, libc::AT_FDCWD, source), Place::new(caller, libc::AT_FDCWD, target));
     let (Ok(source), Ok(target)) = places else { return Ok(Outcome::Continue) };
-    become_caller(caller)?;
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    caller.enter()?;
+    caller.act_as()?;
     let Ok(source) = source.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
     if !is_in_the_way(&source) {
         return Ok(Outcome::Continue);
@@ -39,27 +42,30 @@ pub(super) fn mount(caller: &Caller, source: &[u8], target: &[u8]) -> Result<Out
     Ok(Outcome::Done)
 }
 
-/// open_tree(2) with `OPEN_TREE_CLONE`. A descriptor of a mount cannot be given to another process for it to keep, so the
-/// caller is led to mount(2): util-linux takes that where there is no open_tree.
-pub(super) fn open_tree(caller: &Caller, dirfd: i32, path: &[u8], flags: u32) -> Result<Outcome> {
+/// open_tree(2). A descriptor of a mount cannot be given to another process for it to keep, so where mount(2) is served the
+/// caller is led to it: util-linux takes that where there is no open_tree, and asks for no other call then. That is
+/// so for a clone that the kernel refuses, and for what begins a remount ([`super::remount`]).
+pub(super) fn open_tree(world: &World, caller: &Caller, dirfd: i32, path: &[u8], flags: u32) -> Result<Outcome> {
     if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt"])? {
         return Ok(Outcome::Continue);
     }
-    let has = |flag: i32| flags & flag.cast_unsigned() != 0;
+    let has = |flag: u32| flags & flag != 0;
     let Ok(place) = Place::new(caller, dirfd, path) else { return Ok(Outcome::Continue) };
-    become_caller(caller)?;
-    let nofollow = if has(libc::AT_SYMLINK_NOFOLLOW) { OFlags::NOFOLLOW } else { OFlags::empty() };
-    match place.open(nofollow, has(libc::AT_EMPTY_PATH)) {
-        Ok(source) if is_in_the_way(&source) => Err(Errno::NOSYS),
-        _ => Ok(Outcome::Continue),
-    }
-}
-
-/// Joins the caller's mount namespace and becomes the caller.
-pub(super) fn become_caller(caller: &Caller) -> Result<()> {
     caller.join("mnt", LinkNameSpaceType::Mount)?;
+    let is_clone = has(OpenTreeFlags::OPEN_TREE_CLONE.bits());
+    let mounts = if is_clone { None } else { Some(Mounts::read(world)?) };
     caller.enter()?;
-    caller.act_as()
+    caller.act_as()?;
+    let nofollow = has(OpenTreeFlags::AT_SYMLINK_NOFOLLOW.bits());
+    let nofollow = if nofollow { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let Ok(target) = place.open(nofollow, has(OpenTreeFlags::AT_EMPTY_PATH.bits())) else {
+        return Ok(Outcome::Continue);
+    };
+    let is_served = match mounts {
+        None => is_in_the_way(&target),
+        Some(mounts) => remount::is_served(&mounts, &target)?,
+    };
+    if is_served { Err(Errno::NOSYS) } else { Ok(Outcome::Continue) }
 }
 
 /// Whether the kernel does not clone the one mount without those below.

@@ -9,7 +9,7 @@
 //! | a new procfs or sysfs | [`fresh`] | it would show what our covers hide, so the kernel refuses it (`mnt_already_visible`) |
 //! | a bind, open_tree | [`bind`] | a tree with locked mounts below cannot be cloned without them |
 //! | umount2 | [`umount`] | locked mounts keep what they lie on busy |
-//! | remount, fspick | [`remount`] | covers do not follow; util-linux feeds ids of the host back |
+//! | remount | [`remount`] | covers do not follow; util-linux feeds ids of the host back |
 //! | mknod of harmless devices | [`mknod`] | no user namespace may make a device |
 //!
 //! Invariant: nothing is done for a caller that the kernel would not have done for it, were it not for our emulated files and
@@ -55,9 +55,9 @@ pub enum Act {
     Bind { source: Vec<u8>, target: Vec<u8>, flags: u64 },
     /// umount2(2) without `MNT_DETACH`.
     Umount { target: Vec<u8>, flags: i32 },
-    /// open_tree(2) or open_tree_attr(2) with `OPEN_TREE_CLONE`, without `AT_RECURSIVE`.
+    /// open_tree(2) or open_tree_attr(2), without `AT_RECURSIVE`.
     OpenTree { dirfd: i32, path: Vec<u8>, flags: u32 },
-    /// fspick(2): a filesystem whose remount is served by mount(2) answers ENOSYS.
+    /// fspick(2), which is always the kernel's: util-linux has no other way once it has come so far.
     Pick { dirfd: i32, path: Vec<u8>, flags: u32 },
     /// mknod(2), mknodat(2) of a character device.
     Mknod { dirfd: i32, path: Vec<u8>, mode: u32, device: u64 },
@@ -106,10 +106,10 @@ impl Act {
                 fresh::mount(world, number, caller, Kernel::Sysfs, (target, *flags, data))
             }
             Self::Bind { source, target, .. } => bind::mount(caller, source, target),
-            Self::OpenTree { dirfd, path, flags } => bind::open_tree(caller, *dirfd, path, *flags),
+            Self::OpenTree { dirfd, path, flags } => bind::open_tree(world, caller, *dirfd, path, *flags),
             Self::Umount { target, flags } => umount::umount(world, caller, target, *flags),
             Self::Remount { target, flags, data } => remount::remount(world, caller, target, *flags, data),
-            Self::Pick { dirfd, path, flags } => remount::pick(caller, *dirfd, path, *flags),
+            Self::Pick { .. } => Ok(Outcome::Continue),
             Self::Mknod { dirfd, path, mode, device } => {
                 mknod::mknod(world, number, caller, (*dirfd, path, *mode, *device))
             }

@@ -1,5 +1,5 @@
-//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is, and fspick(2), with which newer tools begin to do the
-//! same.
+//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is. Newer tools begin a remount with open_tree(2), which
+//! leads them to mount(2) ([`super::bind::open_tree`]); after that they know no way back, so that fspick(2) is the kernel's.
 //!
 //! * procfs: covers become read-only or writable with the filesystem, and flags that are locked stay, whether the caller names
 //!   them or not.
@@ -17,7 +17,6 @@ use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mount::Detached;
 use userns::mountinfo::{self, MountEntry};
 
-use super::bind::become_caller;
 use super::cover::{Kernel, READ_ONLY};
 use super::lock::Mounts;
 use super::option;
@@ -76,22 +75,20 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     }
 }
 
-/// fspick(2). Its context cannot be served, so the caller is led to mount(2).
-pub(super) fn pick(caller: &Caller, dirfd: i32, path: &[u8], flags: u32) -> Result<Outcome> {
-    /// `FSPICK_SYMLINK_NOFOLLOW` and `FSPICK_EMPTY_PATH` of linux/mount.h.
-    const NOFOLLOW: u32 = 2;
-    const EMPTY_PATH: u32 = 8;
-    if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt"])? {
-        return Ok(Outcome::Continue);
+/// Whether a remount of what lies there is served: a whole procfs or sysfs, or a tmpfs whose owner util-linux would feed back.
+pub(super) fn is_served(mounts: &Mounts, target: &OwnedFd) -> Result<bool> {
+    if !is_root(target)? {
+        return Ok(false);
     }
-    let Ok(place) = Place::new(caller, dirfd, path) else { return Ok(Outcome::Continue) };
-    become_caller(caller)?;
-    let nofollow = if flags & NOFOLLOW != 0 { OFlags::NOFOLLOW } else { OFlags::empty() };
-    let Ok(target) = place.open(nofollow, flags & EMPTY_PATH != 0) else { return Ok(Outcome::Continue) };
-    match is_root(&target)? && matches!(magic(&target)?, PROC | SYSFS | TMPFS) {
-        true => Err(Errno::NOSYS),
-        false => Ok(Outcome::Continue),
-    }
+    let id = mountinfo::id_of(target)?;
+    let has_owner = |mount: &MountEntry| {
+        mount.super_options.iter().any(|option| option.starts_with("uid=") || option.starts_with("gid="))
+    };
+    Ok(match magic(target)? {
+        PROC | SYSFS => true,
+        TMPFS => mounts.all.iter().any(|mount| mount.id == id && has_owner(mount)),
+        _ => false,
+    })
 }
 
 /// mount(2) itself, as the caller, of a mount by its descriptor. Changes the working directory.

@@ -92,7 +92,7 @@ const CHECKS: &[Check] = &[
     ("a_bind_takes_locked_mounts_along", binds::a_bind_takes_locked_mounts_along),
     ("covers_follow_a_remount", remount::covers_follow_a_remount),
     ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),
-    ("what_mount_2_serves_is_not_picked", remount::what_mount_2_serves_is_not_picked),
+    ("a_remount_that_is_served_is_led_to_mount_2", remount::a_remount_that_is_served_is_led_to_mount_2),
     ("devices_can_be_opened_wherever_they_are_made", remount::devices_can_be_opened_wherever_they_are_made),
     ("other_devices_are_not_made", remount::other_devices_are_not_made),
     (SILENT, remount::a_filesystem_that_does_not_answer),
