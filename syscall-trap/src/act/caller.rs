@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Gid, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space};
 
 use super::Result;
@@ -95,12 +96,15 @@ impl Caller {
     }
 
     /// Takes its user namespace and its capabilities, after [`Caller::enter`]: from here on this process can do what the
-    /// caller can. (The kernel keeps it non-dumpable; it stays in the host's pid namespace, where nobody inside sees it.)
+    /// caller can. (It stays non-dumpable, and in the host's pid namespace, where nobody inside sees it.)
     pub(super) fn act_as(&self) -> Result<()> {
         move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
         let effective = CapabilitySet::from_bits_retain(self.status.effective);
         let sets = CapabilitySets { effective, permitted: effective, inheritable: CapabilitySet::empty() };
-        rustix::thread::set_capabilities(None, sets)
+        rustix::thread::set_capabilities(None, sets)?;
+        // A change of ids has set both anew: to `fs.suid_dumpable`, and to nothing.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
     }
 
     /// A group of its user namespace as the host counts; all ones, which is no group, where there is none.

@@ -36,10 +36,12 @@ pub(super) fn mknod(
         return Ok(Outcome::Continue);
     }
     let (place, name) = Place::new(caller, dirfd, path)?.split()?;
-    let mode = Mode::from_raw_mode(mode & 0o7777 & !caller.status.umask);
+    let mode = Mode::from_raw_mode(mode & 0o7777);
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     let directory = sys::handed_over(|| writable(caller, place))?;
     sys::set_fs_ids(caller.status.uid, caller.status.gid)?;
+    // The kernel knows when it counts: not beside a default ACL.
+    rustix::process::umask(Mode::from_raw_mode(caller.status.umask));
     rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device)?;
     if can_be_opened(&directory, &name)? {
         return Ok(Outcome::Done);

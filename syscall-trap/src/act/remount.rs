@@ -45,9 +45,12 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     let options = option::split(data);
     match (magic(&target)?, options) {
         (PROC, Ok(options)) => {
-            // Flags that the caller does not name would be taken away, which their locks refuse.
-            let flags = flags | option::flags_of(&mount.options);
-            reconfigure(world, &target, flags, &joined(&options))?;
+            let data = joined(&options);
+            match reconfigure(world, &target, flags, &data) {
+                // Flags that the caller does not name are taken away, which a lock of theirs does not let.
+                Err(Errno::PERM) => reconfigure(world, &target, flags | option::flags_of(&mount.options), &data)?,
+                done => done?,
+            }
             set_read_only(world, &mounts, Kernel::Proc, mount, (&target, flags))?;
             Ok(Outcome::Done)
         }

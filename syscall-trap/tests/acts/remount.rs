@@ -39,6 +39,11 @@ pub(crate) fn covers_follow_a_remount(bench: &mut Bench) {
     assert!(shown(bench, "/proc/uptime").starts_with("rw,"));
     assert!(shown(bench, "/proc/irq").starts_with("ro,"), "one that is read-only for good stays so");
     assert_eq!(bench.once("$WAIT", &remount("/proc", 0, "hidepid=9")), Outcome::Errno(libc::EINVAL));
+    // What is not locked may go.
+    let own = Act::Proc { target: b"/srv/a".to_vec(), flags: libc::MS_NOSUID, data: Vec::new() };
+    assert_eq!(bench.once("$WAIT", &own), Outcome::Done);
+    assert_eq!(bench.once("$WAIT", &remount("/srv/a", 0, "")), Outcome::Done);
+    assert!(shown(bench, "/srv/a").starts_with("rw,relatime"), "{}", shown(bench, "/srv/a"));
 
     // Of sysfs the mount alone, and its covers.
     assert_eq!(bench.once("$WAIT", &remount("/sys", libc::MS_RDONLY, "")), Outcome::Done);
