@@ -9,11 +9,13 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use policy::idmap::IdMap;
-use policy::plan::MountFlags;
+use policy::plan::{MountFlags, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
+use userns::creds::FsIds;
 use userns::mount::{Detached, MountIds};
+use userns::rootfs::{LayerRoute, Request};
 
 pub(crate) const MAP: IdMap = IdMap { host: 1_000_000, size: 65536 };
 
@@ -73,7 +75,8 @@ impl Container {
         let spaces = ["net", "ipc", "cgroup"].map(|name| open(&format!("/proc/{init}/ns/{name}"), OFlags::RDONLY));
         let pid = open(&format!("/proc/{init}/ns/pid"), OFlags::RDONLY);
         let fuse = silent.then(|| File::from(open("/dev/fuse", OFlags::RDWR)));
-        assemble(user.as_fd());
+        let overlay = overlay(user.as_fd());
+        assemble(user.as_fd(), &overlay);
         for space in spaces {
             move_into_link_name_space(space.as_fd(), None).expect("setns");
         }
@@ -213,8 +216,29 @@ impl Drop for Waiting {
     }
 }
 
+/// Where the layers of the container's overlay are, on the disk.
+pub(crate) const LAYERS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/acts");
+
+/// An overlay as the container's root filesystem is one: the host's, with id-mapped layers.
+fn overlay(user: BorrowedFd<'_>) -> Detached {
+    let _former = std::fs::remove_dir_all(LAYERS);
+    for layer in ["lower", "upper", "work"] {
+        std::fs::create_dir_all(format!("{LAYERS}/{layer}")).expect("mkdir");
+    }
+    let options = format!("lowerdir={LAYERS}/lower,upperdir={LAYERS}/upper,workdir={LAYERS}/work");
+    let mount = RootMount {
+        fstype: "overlay".to_owned(),
+        source: "overlay".to_owned(),
+        target: String::new(),
+        options: options.split(',').map(str::to_owned).collect(),
+    };
+    let request = Request { mounts: &[mount], path: Path::new(LAYERS), userns: user, route: LayerRoute::Auto };
+    let ids = FsIds::enter(MAP).expect("filesystem ids");
+    userns::rootfs::assemble(&request, &ids).expect("an overlay")
+}
+
 /// The container's tree, and with it the root of this process: the host's files, read-only; tmpfs of its own.
-fn assemble(user: BorrowedFd<'_>) {
+fn assemble(user: BorrowedFd<'_>, overlay: &Detached) {
     let ids = MountIds { userns: user, own: Some(MAP), plain: false };
     let root = Detached::bind(open("/", OFlags::PATH), false, ids, "/", &[]).expect("the host's files");
     let root_dir = |path: &str| rustix::fs::openat(root.fd(), path, OFlags::PATH, Mode::empty()).expect("a directory");
@@ -251,6 +275,7 @@ fn assemble(user: BorrowedFd<'_>) {
         )
         .expect("mknod");
     }
+    overlay.attach_at(root_dir("opt")).expect("attach");
     for directory in ["a", "b", "b/c", "deep"] {
         std::fs::create_dir(format!("/mnt/root/srv/{directory}")).expect("mkdir");
         rustix::fs::chownat(

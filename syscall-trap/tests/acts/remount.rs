@@ -98,6 +98,7 @@ pub(crate) fn devices_can_be_opened_wherever_they_are_made(bench: &mut Bench) {
     bench.container.run("mount -t tmpfs own /srv/a; mkdir -m 1777 /srv/a/x");
     // On a filesystem of the host's a node, on one of the container's a mount.
     for (script, path, place) in [
+        ("$WAIT", "/opt/null", "/opt/null"),
         ("$WAIT", "/srv/null", "/srv/null"),
         ("cd /srv/b; $WAIT", "null", "/srv/b/null"),
         ("$WAIT", "/srv/a/null", "/srv/a/null"),
@@ -109,6 +110,10 @@ pub(crate) fn devices_can_be_opened_wherever_they_are_made(bench: &mut Bench) {
         assert_eq!(seen, "character special file 1:3 644 0:0\n0", "{path}");
         assert_eq!(bench.once(script, &mknod(path, 3, 0o666)), Outcome::Errno(libc::EEXIST), "{script} {path}");
     }
+    let mounts = bench
+        .container
+        .run("grep -cE ' (/opt|/srv)/null ' /proc/self/mountinfo; grep -c ' /srv/a/null ' /proc/self/mountinfo");
+    assert_eq!(mounts, "0\n1");
     let user = "umask 0; exec setpriv --reuid 5 --regid 6 --clear-groups --inh-caps +mknod --ambient-caps +mknod sh -c \"$WAIT\"";
     assert_eq!(bench.once(user, &mknod("/srv/a/x/mine", 5, 0o600)), Outcome::Done);
     assert_eq!(
