@@ -1,5 +1,5 @@
-//! The system calls of this crate that neither rustix nor nix offers: seccomp(2) with its ioctls, and reading the memory of
-//! another process.
+//! The system calls of this crate that neither rustix nor nix offers: seccomp(2) with its ioctls, reading the memory of
+//! another process, and what acts on behalf need ([`process`]).
 //!
 //! Invariant: nothing here sets `no_new_privs`. A caller without it needs CAP_SYS_ADMIN in its user namespace, and
 //! whether the process may gain privileges by execve is the profile's neighbour in the spec, not the profile's business.
@@ -11,6 +11,7 @@ use crate::filter::Program;
 
 pub(crate) mod memory;
 pub(crate) mod notify;
+pub(crate) mod process;
 
 /// Installs `program` on the calling thread, with `flags` (bits of seccomp(2), as a rule [`Program::flags`]).
 ///

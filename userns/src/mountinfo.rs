@@ -23,6 +23,8 @@ pub struct MountEntry {
     pub root: PathBuf,
     /// Where it is mounted, seen from the reader's root.
     pub mount_point: PathBuf,
+    /// The mount's own options (`ro`, `noatime`, …), in the kernel's order.
+    pub options: Vec<String>,
     /// The filesystem's type.
     pub fstype: String,
     /// Its source.
@@ -38,7 +40,12 @@ pub struct MountEntry {
 pub fn read() -> Result<Vec<MountEntry>> {
     let text = std::fs::read("/proc/thread-self/mountinfo")
         .map_err(|error| Error::failed("read", "/proc/thread-self/mountinfo", error))?;
-    Ok(text.split(|byte| *byte == b'\n').filter_map(parse_line).collect())
+    Ok(parse(&text))
+}
+
+/// The mounts that the text of a mountinfo tells of.
+pub fn parse(text: &[u8]) -> Vec<MountEntry> {
+    text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
 /// The id of the mount that a descriptor lies on.
@@ -67,15 +74,17 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
     let mut fields = line.split(|byte| *byte == b' ');
     let mut field = || fields.next().map(unescape);
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let list = |field: &[u8]| field.split(|byte| *byte == b',').map(|option| text(unescape(option))).collect();
     let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
     let mut number = || text(field()?).parse().ok();
     let (id, parent) = (number()?, number()?);
     let (device, root, mount_point) = (text(field()?), path(field()?), path(field()?));
-    // Options and optional fields.
-    let _options = fields.by_ref().find(|field| *field == b"-")?;
+    let options = list(fields.next()?);
+    // Optional fields.
+    let _propagation = fields.by_ref().find(|field| *field == b"-")?;
     let (fstype, source) = (text(unescape(fields.next()?)), text(unescape(fields.next()?)));
-    let super_options = fields.next()?.split(|byte| *byte == b',').map(|option| text(unescape(option))).collect();
-    Some(MountEntry { id, parent, device, root, mount_point, fstype, source, super_options })
+    let super_options = list(fields.next()?);
+    Some(MountEntry { id, parent, device, root, mount_point, options, fstype, source, super_options })
 }
 
 /// Undoes the kernel's `\ooo` escapes (`seq_escape`).
@@ -118,6 +127,7 @@ mod tests {
         let overlay = entries.get(1).expect("an entry");
         assert_eq!((overlay.id, overlay.parent, overlay.mount_point.as_path()), (30, 22, Path::new("/a b")));
         assert_eq!((overlay.device.as_str(), overlay.root.as_path()), ("0:40", Path::new("/")));
+        assert_eq!(overlay.options, ["rw"]);
         assert_eq!(overlay.super_options, ["rw", "lowerdir=/l,1:/l2", "upperdir=/u"]);
         assert_eq!(unescape(b"\\134\\x\\01"), b"\\\\x\\01");
         let odd = parse_line(b"30 22 0:40 / /a\xff rw - tmpfs none rw").expect("a name that is no UTF-8");

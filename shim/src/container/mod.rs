@@ -6,6 +6,7 @@
 //! * [`audit`]: what is logged of what it is denied.
 //! * [`start`], [`kill`]: its beginning and its end; [`exec`]: further processes.
 //! * [`views`]: what keeps its root filesystem and the engine's view of it in agreement.
+//! * [`hands`]: what is done on behalf of its processes.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
 //! * [`stdio`], [`logging`]: where input and output go.
@@ -28,6 +29,8 @@ pub(crate) mod exit;
 mod filters;
 mod freeze;
 mod grounds;
+#[expect(dead_code, reason = "for who serves trapped calls")]
+mod hands;
 mod hooks;
 mod ids;
 mod kill;

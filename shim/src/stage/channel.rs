@@ -44,6 +44,11 @@ impl Channel {
         send(self.0.as_fd(), message, fds)
     }
 
+    /// Sends a message of any length: it lies in a memfd, the first of the descriptors.
+    pub(crate) fn send_order(&self, order: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        send_order(self.0.as_fd(), order, fds)
+    }
+
     /// Waits for a message.
     pub(crate) fn receive<T: DeserializeOwned>(&self) -> io::Result<Received<T>> {
         receive(self.0.as_fd())

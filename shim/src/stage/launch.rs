@@ -1,5 +1,6 @@
 //! The shim's side of its stages: spawns them, hands them their order, collects their reports.
 
+mod act;
 mod hooks;
 mod reap;
 
@@ -16,6 +17,7 @@ use userns::mount::Detached;
 use super::channel::{AsyncChannel, Channel};
 use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Served, Start};
 use super::{BUILD, EXEC};
+pub(crate) use act::ActStage;
 use reap::{ended, kill_and_reap, kill_and_reap_group, reap};
 
 /// Why a stage did not do its work.
@@ -145,13 +147,19 @@ impl Launcher {
     /// An exec stage leads a process group, in which all that it clones begin: see [`kill_and_reap_group`]. (The build stage
     /// does not: a stopped one whose shim dies would get SIGHUP as an orphaned group, and it finishes what it has begun.)
     fn spawn(&self, verb: &'static str) -> Result<Stage, LaunchError> {
+        let (pid, pidfd, control) = self.start(verb)?;
+        Ok(Stage { pid, pidfd, control: AsyncChannel::new(control).map_err(channel("watch a stage"))? })
+    }
+
+    /// The same without the runtime.
+    fn start(&self, verb: &'static str) -> Result<(Pid, OwnedFd, Channel), LaunchError> {
         let (control, theirs) = Channel::pair().map_err(channel("make a stage's control socket"))?;
         let mut command = Command::new(format!("/proc/self/fd/{}", self.executable.as_raw_fd()));
         if verb == EXEC {
             command.process_group(0);
         }
         let child = command
-            .arg(verb)
+            .args(arguments(verb))
             .env_clear()
             .envs(crate::failpoint::environment())
             .stdin(OwnedFd::from(theirs))
@@ -159,11 +167,12 @@ impl Launcher {
             .stderr(Stdio::null())
             .spawn()
             .map_err(channel("spawn a stage"))?;
-        let watch = || -> io::Result<Stage> {
+        let watch = || -> io::Result<(Pid, OwnedFd)> {
             let pid = Pid::from_raw(child.id() as i32).ok_or(io::ErrorKind::InvalidData)?;
-            Ok(Stage { pid, pidfd: pidfd_open(pid, PidfdFlags::empty())?, control: AsyncChannel::new(control)? })
+            Ok((pid, pidfd_open(pid, PidfdFlags::empty())?))
         };
-        watch().map_err(channel("watch a stage"))
+        let (pid, pidfd) = watch().map_err(channel("watch a stage"))?;
+        Ok((pid, pidfd, control))
     }
 }
 
@@ -361,6 +370,14 @@ fn hand_over(
     // A process that has gone meanwhile has left its word.
     let _gone = control.send(&Served);
     Ok(())
+}
+
+/// With which arguments the executable is a stage. (A binary of tests is one by a test.)
+fn arguments(verb: &'static str) -> Vec<&'static str> {
+    match cfg!(test) {
+        false => vec![verb],
+        true => vec!["--exact", "stage::act::tests::stage", "--test-threads=1"],
+    }
 }
 
 fn channel(step: &'static str) -> impl FnOnce(io::Error) -> LaunchError {

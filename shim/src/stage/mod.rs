@@ -1,12 +1,13 @@
 //! Stages: fresh, single-threaded executions of our own binary that make a container and the processes in it.
 //!
 //! The shim has threads, so it never forks; it spawns a *stage* with a control socket as its standard input
-//! ([`launch`]), and everything else travels over that socket ([`message`], [`channel`]). There are three stages, and
+//! ([`launch`]), and everything else travels over that socket ([`message`], [`channel`]). There are four stages, and
 //! the process that the first one leaves behind:
 //! * `build` ([`build`]): host root. Makes namespaces, id maps and the mount tree, pivots into it, and exits.
 //! * init ([`init`]): cloned by `build` (into a leaf of its cgroup: [`leaf`]), pid 1 of the container. Takes the locked copy of the mount tree, waits for
 //!   Start, executes the user's program.
 //! * `hooks` ([`hooks`]): runs hooks in the host's namespaces, each by [`hook`].
+//! * `act` ([`act`]): does on behalf of the container's processes what the kernel would not let them.
 //! * `exec` ([`exec`]): joins a running container and executes one more program there.
 //!
 //! Invariant: a stage is non-dumpable from its first line until the user's program runs, and it runs from a detached
@@ -14,6 +15,7 @@
 
 use std::os::fd::AsFd;
 
+pub(crate) mod act;
 mod binds;
 mod build;
 mod cgroupfs;
@@ -46,6 +48,9 @@ pub(crate) const BUILD: &str = "stage-build";
 /// The hidden verb of the stage that runs hooks.
 pub(crate) const HOOKS: &str = "stage-hooks";
 
+/// The hidden verb of the stage that acts on behalf of a container's processes.
+pub(crate) const ACT: &str = "stage-act";
+
 /// The hidden verb of the exec stage.
 pub(crate) const EXEC: &str = "stage-exec";
 
@@ -55,6 +60,7 @@ pub(crate) const HOLD: &str = "stage-hold";
 /// Runs the stage called `verb`, whose control socket is the standard input. None when `verb` is no stage.
 pub(crate) fn main(verb: &str) -> Option<std::process::ExitCode> {
     let stage = match verb {
+        ACT => act::run,
         BUILD => build::run,
         EXEC => exec::run,
         HOOKS => hooks::run,

@@ -1,0 +1,179 @@
+//! For whom something is done: the thread whose system call was trapped, by the descriptor of its directory in the host's
+//! procfs, which stays with that thread (`ESRCH` once it has gone).
+//!
+//! Main type: [`Caller`]. What it may do is asked here ([`Caller::may`]), and here a process of ours becomes it
+//! ([`Caller::enter`], [`Caller::act_as`]).
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Gid, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space};
+
+use super::Result;
+use crate::sys::process as sys;
+
+/// A thread, as it stands in its system call.
+#[derive(Debug)]
+pub(super) struct Caller {
+    dir: OwnedFd,
+    /// Its user namespace.
+    user: OwnedFd,
+    /// What `/proc/PID/status` says.
+    pub(super) status: Status,
+}
+
+/// The lines of proc_pid_status(5) that matter. Ids are the host's.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    /// Filesystem ids.
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    groups: Vec<u32>,
+    /// Effective capabilities, in its user namespace.
+    effective: u64,
+    /// The file mode creation mask.
+    pub(super) umask: u32,
+    /// Process and thread, as its own pid namespace counts.
+    pub(super) tgid: u32,
+    pub(super) tid: u32,
+}
+
+impl Caller {
+    /// The thread whose directory `dir` is.
+    pub(super) fn new(dir: OwnedFd) -> Result<Self> {
+        let status = std::str::from_utf8(&read(dir.as_fd(), "status")?).ok().and_then(Status::parse);
+        let user = open(dir.as_fd(), "ns/user", OFlags::RDONLY)?;
+        Ok(Self { user, status: status.ok_or(Errno::SRCH)?, dir })
+    }
+
+    /// Whether the capability is effective, and its user namespace owns these namespaces of its own (names below
+    /// `/proc/PID/ns`). That is what the kernel asks, or narrower: it also lets an ancestor's capability count.
+    pub(super) fn may(&self, capability: CapabilitySet, namespaces: &[&str]) -> Result<bool> {
+        if self.status.effective & capability.bits() == 0 {
+            return Ok(false);
+        }
+        for name in namespaces {
+            let owner = sys::owner(self.namespace(name)?.as_fd());
+            if !matches!(owner, Ok(owner) if same(owner.as_fd(), self.user.as_fd())?) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether its user namespace is this one.
+    pub(super) fn is_of(&self, user: BorrowedFd<'_>) -> Result<bool> {
+        same(self.user.as_fd(), user)
+    }
+
+    /// A namespace of its own.
+    pub(super) fn namespace(&self, name: &str) -> Result<OwnedFd> {
+        open(self.dir.as_fd(), &format!("ns/{name}"), OFlags::RDONLY)
+    }
+
+    /// What a link of its directory leads to: `root`, `cwd`, `exe`, `fd/N`.
+    pub(super) fn link(&self, name: &str) -> Result<OwnedFd> {
+        open(self.dir.as_fd(), name, OFlags::PATH)
+    }
+
+    /// Joins one of its namespaces, with the rights that this process has.
+    pub(super) fn join(&self, name: &str, kind: LinkNameSpaceType) -> Result<()> {
+        move_into_link_name_space(self.namespace(name)?.as_fd(), Some(kind))
+    }
+
+    /// Takes its root and working directory and its filesystem ids, in its mount namespace ([`Caller::join`]), and keeps
+    /// the host's rights.
+    pub(super) fn enter(&self) -> Result<()> {
+        let (root, cwd) = (self.link("root")?, self.link("cwd")?);
+        rustix::process::fchdir(root)?;
+        rustix::process::chroot(".")?;
+        rustix::process::fchdir(cwd)?;
+        let groups: Vec<_> = self.status.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+        rustix::thread::set_thread_groups(&groups)?;
+        sys::set_fs_ids(self.status.uid, self.status.gid)
+    }
+
+    /// Takes its user namespace and its capabilities, after [`Caller::enter`]: from here on this process can do what the
+    /// caller can. (It stays non-dumpable, and in the host's pid namespace, where nobody inside sees it.)
+    pub(super) fn act_as(&self) -> Result<()> {
+        move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
+        let effective = CapabilitySet::from_bits_retain(self.status.effective);
+        let sets = CapabilitySets { effective, permitted: effective, inheritable: CapabilitySet::empty() };
+        rustix::thread::set_capabilities(None, sets)?;
+        // A change of ids has set both anew: to `fs.suid_dumpable`, and to nothing.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    }
+
+    /// A group of its user namespace as the host counts; all ones, which is no group, where there is none.
+    pub(super) fn host_group(&self, group: u32) -> Result<u32> {
+        let map = String::from_utf8_lossy(&read(self.dir.as_fd(), "gid_map")?).into_owned();
+        let numbers = |line: &str| line.split_whitespace().filter_map(|n| n.parse().ok()).collect::<Vec<u32>>();
+        let host = map.lines().find_map(|line| match *numbers(line).as_slice() {
+            [inside, host, size] if group.checked_sub(inside)? < size => host.checked_add(group - inside),
+            _ => None,
+        });
+        Ok(host.unwrap_or(u32::MAX))
+    }
+}
+
+impl Status {
+    fn parse(text: &str) -> Option<Self> {
+        let words = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            line.map(|line| line.split_whitespace().collect::<Vec<_>>())
+        };
+        let last = |name: &str| words(name)?.last().copied();
+        let number = |name: &str| last(name)?.parse().ok();
+        Some(Self {
+            uid: number("Uid")?,
+            gid: number("Gid")?,
+            groups: words("Groups")?.into_iter().filter_map(|group| group.parse().ok()).collect(),
+            effective: u64::from_str_radix(last("CapEff")?, 16).ok()?,
+            umask: u32::from_str_radix(last("Umask")?, 8).ok()?,
+            tgid: number("NStgid")?,
+            tid: number("NSpid")?,
+        })
+    }
+}
+
+fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A whole file: a read of procfs gives a page at most.
+pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
+    let file = open(dir, name, OFlags::RDONLY)?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer))? {
+            0 => return Ok(text),
+            length => text.extend_from_slice(buffer.get(..length).unwrap_or_default()),
+        }
+    }
+}
+
+fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool> {
+    let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
+    Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_by_its_names() {
+        let text = "Name:\tx\nUmask:\t0027\nUid:\t1 2 3 4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \nNStgid:\t300\t7\nNSpid:\t301\t8\n\
+                    CapPrm:\tff\nCapEff:\t0000000000200000\n";
+        let status = Status::parse(text).unwrap();
+        let expected = Status { uid: 4, gid: 8, groups: vec![9, 10], effective: 1 << 21, umask: 0o27, tgid: 7, tid: 8 };
+        assert_eq!(status, expected);
+        assert_eq!(Status::parse(&text.replace("Groups:\t9 10 ", "Groups:\t ")).unwrap().groups, Vec::<u32>::new());
+        // A thread that has just ended has no files and no umask.
+        assert_eq!(Status::parse(&text.replace("Umask:\t0027\n", "")), None);
+    }
+}

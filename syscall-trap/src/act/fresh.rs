@@ -1,0 +1,113 @@
+//! mount(2) of a new procfs or sysfs: built with the covers that the container's own has, locked, and attached where the
+//! caller asks.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
+use userns::mount::Detached;
+
+use super::cover::{Kernel, READ_ONLY};
+use super::lock::Mounts;
+use super::option::{self, Atime};
+use super::path::Place;
+use super::visible::{Visible, visible};
+use super::{Caller, Outcome, Result, World, number_of};
+use crate::sys::process as sys;
+
+/// The arguments of mount(2): target, flags, data.
+type Arguments<'a> = (&'a [u8], u64, &'a [u8]);
+
+pub(super) fn mount(
+    world: &World,
+    number: u64,
+    caller: &Caller,
+    kernel: Kernel,
+    (target, flags, data): Arguments<'_>,
+) -> Result<Outcome> {
+    if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt", kernel.namespace()])? {
+        return Ok(Outcome::Continue);
+    }
+    let place = Place::new(caller, libc::AT_FDCWD, target)?;
+    let read_only = flags & libc::MS_RDONLY != 0;
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    let seen = visible(world, &Mounts::read(world)?, kernel, read_only, Atime::asked(flags));
+    if seen == Visible::No {
+        return Ok(Outcome::Continue);
+    }
+    world.come_home()?;
+    let tree = world.locked(number, |staging| {
+        // Names below /proc/sys are those of these two.
+        caller.join("net", LinkNameSpaceType::Network)?;
+        caller.join("ipc", LinkNameSpaceType::InterProcessCommunication)?;
+        let made = superblock(caller, kernel, read_only, data)?;
+        made.set_flags(Atime::asked(flags).attributes(), false).map_err(number_of)?;
+        made.attach_at(staging)?;
+        world.covers.iter().filter(|cover| cover.of == kernel).try_for_each(|cover| cover.put(world, &made))?;
+        if seen == Visible::ReadOnly {
+            made.set_flags(READ_ONLY, true).map_err(number_of)?;
+        }
+        Ok(made)
+    })?;
+    // What the caller asked for, it may undo.
+    tree.set_flags(option::attributes(flags), false).map_err(number_of)?;
+    if read_only {
+        tree.set_flags(READ_ONLY, true).map_err(number_of)?;
+    }
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    caller.enter()?;
+    caller.act_as()?;
+    let target = place.open(OFlags::empty(), false)?;
+    attach(&tree, target.as_fd())?;
+    Ok(Outcome::Done)
+}
+
+/// Attaches a tree as mount(2) does (`do_add_mount()` of fs/namespace.c), whose errors move_mount(2) has not.
+fn attach(tree: &Detached, target: BorrowedFd<'_>) -> Result<()> {
+    let (stat, own) = (rustix::fs::fstat(target)?, rustix::fs::fstat(tree.fd())?);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return Err(Errno::NOTDIR);
+    }
+    // The same filesystem at the same place.
+    if (stat.st_dev, stat.st_ino) == (own.st_dev, own.st_ino) {
+        return Err(Errno::BUSY);
+    }
+    tree.attach_at(target)
+}
+
+/// The filesystem itself, of the caller's namespaces.
+fn superblock(caller: &Caller, kernel: Kernel, read_only: bool, data: &[u8]) -> Result<Detached> {
+    let mut options = option::split(data)?;
+    let new = |options: &[_], fds: &[(&str, BorrowedFd<'_>)]| {
+        Detached::filesystem(kernel.name(), Some(kernel.name()), options, fds).map_err(number_of)
+    };
+    if kernel == Kernel::Sysfs {
+        // It is one for all of a network namespace, so that only a mount of it is read-only.
+        return new(&options, &[]);
+    }
+    for (key, value) in &mut options {
+        if let ("gid", Some(group)) = (key.as_str(), &value) {
+            let group = group.parse().map_err(|_| Errno::INVAL)?;
+            *value = Some(caller.host_group(group)?.to_string());
+        }
+        // `pidns` is not the caller's to say here: it would name a file of ours.
+        if key == "pidns" || key == "source" {
+            return Err(Errno::INVAL);
+        }
+    }
+    if read_only {
+        options.push(("ro".to_owned(), None));
+    }
+    let pid = caller.namespace("pid")?;
+    match new(&options, &[("pidns", pid.as_fd())]) {
+        // `pidns` came with Linux 6.17. An option that is wrong is so in any case.
+        Err(Errno::INVAL) => {
+            // For children only: this process stays where it is (setns(2)).
+            move_into_link_name_space(pid.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
+            let made = sys::handed_over(|| new(&options, &[]).map(Detached::into_fd))?;
+            Ok(Detached::from_fd(made, kernel.name()))
+        }
+        made => made,
+    }
+}

@@ -1,0 +1,86 @@
+//! mknod(2) of devices that harm nobody: a user namespace cannot have the right, whatever the device (`vfs_mknod()` of
+//! fs/namei.c).
+//!
+//! The node is made by the host's root with the caller's filesystem ids, where the caller may make a file. On a filesystem of
+//! the container's own no device can be opened (`SB_I_NODEV`): there the device is mounted on an empty file.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+
+use super::path::Place;
+use super::{Caller, Outcome, Result, World};
+use crate::sys::process as sys;
+
+/// The arguments of mknodat(2): directory, path, mode, device.
+type Arguments<'a> = (i32, &'a [u8], u32, u64);
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a single name below the descriptor of a directory that the caller may write"
+)]
+pub(super) fn mknod(
+    world: &World,
+    number: u64,
+    caller: &Caller,
+    (dirfd, path, mode, device): Arguments<'_>,
+) -> Result<Outcome> {
+    let allowed = world.devices.contains(&(rustix::fs::major(device), rustix::fs::minor(device)));
+    if !allowed || FileType::from_raw_mode(mode) != FileType::CharacterDevice {
+        return Ok(Outcome::Continue);
+    }
+    // Those of the container's own user namespace only: root of another has never had the right to make one.
+    if !caller.may(CapabilitySet::MKNOD, &["mnt"])? || !caller.is_of(world.user.as_fd())? {
+        return Ok(Outcome::Continue);
+    }
+    let (place, name) = Place::new(caller, dirfd, path)?.split()?;
+    let mode = Mode::from_raw_mode(mode & 0o7777);
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    let directory = sys::handed_over(|| writable(caller, place))?;
+    sys::set_fs_ids(caller.status.uid, caller.status.gid)?;
+    // The kernel knows when it counts: not beside a default ACL.
+    rustix::process::umask(Mode::from_raw_mode(caller.status.umask));
+    rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device)?;
+    if can_be_opened(&directory, &name)? {
+        return Ok(Outcome::Done);
+    }
+    rustix::fs::unlinkat(&directory, &name, AtFlags::empty())?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&directory, &name, flags, mode)?;
+    let mounted = cover(world, number, caller, mode, device, &file);
+    if mounted.is_err() {
+        let _same = rustix::fs::unlinkat(&directory, &name, AtFlags::empty());
+    }
+    mounted.map(|()| Outcome::Done)
+}
+
+/// The directory of a new file, where the caller may make it.
+fn writable(caller: &Caller, place: Place) -> Result<OwnedFd> {
+    caller.enter()?;
+    caller.act_as()?;
+    let directory = place.open(OFlags::DIRECTORY, true)?;
+    // With the filesystem ids and the capabilities of now: AT_EACCESS.
+    rustix::process::fchdir(&directory)?;
+    rustix::fs::accessat(rustix::fs::CWD, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+    Ok(directory)
+}
+
+/// Whether a device node is more than a name here. A mount with `nodev` is the caller's wish.
+fn can_be_opened(directory: &OwnedFd, name: &[u8]) -> Result<bool> {
+    if rustix::fs::fstatvfs(directory)?.f_flag.contains(StatVfsMountFlags::NODEV) {
+        return Ok(true);
+    }
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Another error is the device's own.
+    Ok(!matches!(rustix::fs::openat(directory, name, flags, Mode::empty()), Err(Errno::ACCESS)))
+}
+
+/// Mounts the device on an empty file of the caller's.
+fn cover(world: &World, number: u64, caller: &Caller, mode: Mode, device: u64, file: &OwnedFd) -> Result<()> {
+    world.come_home()?;
+    let node = world.device(number, mode, device)?;
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    node.attach_at(file)
+}

@@ -1,0 +1,176 @@
+//! Paths as the caller names them: resolved once, by a process that stands where the caller stands.
+//!
+//! The kernel does the walk: our process has the caller's root, working directory, ids and capabilities by then. Only what
+//! procfs tells each process of itself (`/proc/self/…`) would lead nowhere, because our process is in no pid namespace that
+//! the container's procfs shows; runtimes name mountpoints in this way (`/proc/self/fd/7`).
+//!
+//! Main type: [`Place`].
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Result;
+use super::caller::Caller;
+
+/// A path of the caller's that is not resolved yet.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Where it begins; none: where it says itself.
+    base: Option<OwnedFd>,
+    rest: Vec<u8>,
+}
+
+/// What a path means that begins with a link of procfs's to its reader.
+#[derive(Debug, PartialEq, Eq)]
+enum Own<'a> {
+    /// A link of the caller's directory, and what follows it.
+    Link(String, &'a [u8]),
+    /// Another file of that directory.
+    Path(Vec<u8>),
+    /// Nothing of the kind.
+    No,
+}
+
+impl Place {
+    /// Takes what only the host's rights can see, before they are given up. `dirfd` as openat(2) takes it.
+    pub(super) fn new(caller: &Caller, dirfd: i32, path: &[u8]) -> Result<Self> {
+        let (name, rest) = match own(path, caller.status.tgid, caller.status.tid) {
+            Own::Link(name, rest) => (name, rest),
+            Own::Path(path) => return Ok(Self { base: None, rest: path }),
+            Own::No if path.starts_with(b"/") || dirfd == libc::AT_FDCWD => {
+                return Ok(Self { base: None, rest: path.to_vec() });
+            }
+            Own::No => (format!("fd/{dirfd}"), path),
+        };
+        // The descriptor's directory may have gone, or the caller.
+        let missing = if rest.len() == path.len() { Errno::BADF } else { Errno::NOENT };
+        let base = caller.link(&name).map_err(|errno| if errno == Errno::NOENT { missing } else { errno })?;
+        Ok(Self { base: Some(base), rest: rest.to_vec() })
+    }
+
+    /// Resolves it, with `flags` beside `O_PATH`. With `empty` a path without a character is where it begins.
+    pub(super) fn open(self, flags: OFlags, empty: bool) -> Result<OwnedFd> {
+        let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
+        match (self.base, self.rest.as_slice()) {
+            (Some(base), []) => Ok(base),
+            (None, []) if empty => rustix::fs::openat(CWD, ".", flags, Mode::empty()),
+            (Some(base), rest) => rustix::fs::openat(base, rest, flags, Mode::empty()),
+            (None, rest) => rustix::fs::openat(CWD, rest, flags, Mode::empty()),
+        }
+    }
+
+    /// The directory that it lies in and its last component, which must have one.
+    pub(super) fn split(mut self) -> Result<(Self, Vec<u8>)> {
+        if self.base.is_none() && self.rest.is_empty() {
+            return Err(Errno::NOENT);
+        }
+        let end = self.rest.iter().rposition(|byte| *byte != b'/').ok_or(Errno::EXIST)? + 1;
+        if end < self.rest.len() {
+            // "Not a directory", and only directories have names with a slash at their end (mknod: ENOENT).
+            return Err(Errno::NOENT);
+        }
+        let start = self.rest.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let name = self.rest.split_off(start);
+        if matches!(name.as_slice(), b"." | b"..") {
+            return Err(Errno::EXIST);
+        }
+        if self.base.is_none() && self.rest.is_empty() {
+            self.rest = b".".to_vec();
+        }
+        Ok((self, name))
+    }
+}
+
+/// Looks at the beginning of a path. `pid` and `tid` are the caller's own names for itself.
+fn own(path: &[u8], pid: u32, tid: u32) -> Own<'_> {
+    let decimal = pid.to_string();
+    let heads =
+        [("/proc/self", true), ("/proc/thread-self", true), ("/dev/fd", false), (&format!("/proc/{decimal}"), true)];
+    for (head, is_directory) in heads {
+        let Some(below) = path.strip_prefix(head.as_bytes()).and_then(|below| below.strip_prefix(b"/")) else {
+            continue;
+        };
+        let below_fd = if is_directory { below.strip_prefix(b"fd/") } else { Some(below) };
+        if let Some(below_fd) = below_fd {
+            let digits = below_fd.iter().position(|byte| *byte == b'/').unwrap_or(below_fd.len());
+            let (number, rest) = below_fd.split_at(digits);
+            if !number.is_empty() && number.iter().all(u8::is_ascii_digit) {
+                return Own::Link(format!("fd/{}", String::from_utf8_lossy(number)), without_slashes(rest));
+            }
+        }
+        if !is_directory {
+            continue;
+        }
+        for link in ["cwd", "root", "exe"] {
+            match below.strip_prefix(link.as_bytes()) {
+                Some(rest) if rest.is_empty() || rest.starts_with(b"/") => {
+                    return Own::Link(link.to_owned(), without_slashes(rest));
+                }
+                _ => {}
+            }
+        }
+        let real = match head {
+            "/proc/thread-self" => format!("/proc/{decimal}/task/{tid}/"),
+            _ => format!("/proc/{decimal}/"),
+        };
+        return Own::Path([real.as_bytes(), below].concat());
+    }
+    Own::No
+}
+
+fn without_slashes(mut rest: &[u8]) -> &[u8] {
+    while let Some(less) = rest.strip_prefix(b"/") {
+        rest = less;
+    }
+    rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_procfs_tells_a_process_of_itself_is_the_callers() {
+        let link = |name: &str, rest| Own::Link(name.to_owned(), rest);
+        let none: &[u8] = b"";
+        for (path, expected) in [
+            ("/proc/self/fd/7", link("fd/7", none)),
+            ("/proc/thread-self/fd/7/", link("fd/7", none)),
+            ("/proc/12/fd/7/a/b", link("fd/7", b"a/b")),
+            ("/dev/fd/3", link("fd/3", none)),
+            ("/proc/self/root//proc", link("root", b"proc")),
+            ("/proc/self/cwd", link("cwd", none)),
+            ("/proc/self/exe", link("exe", none)),
+            ("/proc/self/rooted", Own::Path(b"/proc/12/rooted".to_vec())),
+            ("/proc/self/attr", Own::Path(b"/proc/12/attr".to_vec())),
+            ("/proc/thread-self/comm", Own::Path(b"/proc/12/task/13/comm".to_vec())),
+            ("/proc/self/fd/x", Own::Path(b"/proc/12/fd/x".to_vec())),
+            ("/proc/self/fd/", Own::Path(b"/proc/12/fd/".to_vec())),
+            ("/dev/fd/x", Own::No),
+            ("/proc/selfish/fd/7", Own::No),
+            ("/proc/1/fd/7", Own::No),
+            ("proc/self/fd/7", Own::No),
+            ("/proc/self", Own::No),
+        ] {
+            assert_eq!(own(path.as_bytes(), 12, 13), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_new_file_has_a_directory_and_a_name() {
+        let split = |path: &str| {
+            let place = Place { base: None, rest: path.as_bytes().to_vec() };
+            place.split().map(|(place, name)| (place.rest, name))
+        };
+        let both = |directory: &str, name: &str| Ok((directory.as_bytes().to_vec(), name.as_bytes().to_vec()));
+        assert_eq!(split("/dev/null"), both("/dev/", "null"));
+        assert_eq!(split("null"), both(".", "null"));
+        assert_eq!(split("/null"), both("/", "null"));
+        assert_eq!(split("a/null/"), Err(Errno::NOENT));
+        assert_eq!(split("/"), Err(Errno::EXIST));
+        assert_eq!(split("a/.."), Err(Errno::EXIST));
+        assert_eq!(split(""), Err(Errno::NOENT));
+    }
+}

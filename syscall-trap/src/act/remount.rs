@@ -1,0 +1,154 @@
+//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is. Newer tools begin a remount with open_tree(2), which
+//! leads them to mount(2) ([`super::bind::open_tree`]); after that they know no way back, so that fspick(2) is the kernel's.
+//!
+//! * procfs: covers become read-only or writable with the filesystem, and flags that are locked stay, whether the caller names
+//!   them or not.
+//! * sysfs: a read-only one is a read-only mount, with its covers; the filesystem is one for all of a network namespace.
+//! * tmpfs: util-linux reads the options of a mount in mountinfo and gives them back. Owners stand there as the host counts;
+//!   they cannot be changed anyway (`shmem_reconfigure()` of mm/shmem.c leaves them), so they are left out.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, OFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::MountFlags as Flags;
+use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+use userns::mount::Detached;
+use userns::mountinfo::{self, MountEntry};
+
+use super::cover::{Kernel, READ_ONLY};
+use super::lock::Mounts;
+use super::option;
+use super::path::Place;
+use super::{Caller, Outcome, Result, World, number_of};
+
+/// `PROC_SUPER_MAGIC`, `SYSFS_MAGIC`, `TMPFS_MAGIC` of linux/magic.h.
+const PROC: u32 = 0x9fa0;
+const SYSFS: u32 = 0x6265_6572;
+const TMPFS: u32 = 0x0102_1994;
+
+pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64, data: &[u8]) -> Result<Outcome> {
+    if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt"])? {
+        return Ok(Outcome::Continue);
+    }
+    let Ok(place) = Place::new(caller, libc::AT_FDCWD, target) else { return Ok(Outcome::Continue) };
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    let mounts = Mounts::read(world)?;
+    caller.enter()?;
+    caller.act_as()?;
+    let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
+    let id = mountinfo::id_of(&target)?;
+    let (true, Some(mount)) = (is_root(&target)?, mounts.all.iter().find(|mount| mount.id == id)) else {
+        return Ok(Outcome::Continue);
+    };
+    let options = option::split(data);
+    match (magic(&target)?, options) {
+        (PROC, Ok(options)) => {
+            let data = joined(&options);
+            match reconfigure(world, &target, flags, &data) {
+                // Flags that the caller does not name are taken away, which a lock of theirs does not let.
+                Err(Errno::PERM) => reconfigure(world, &target, flags | option::flags_of(&mount.options), &data)?,
+                done => done?,
+            }
+            set_read_only(world, &mounts, Kernel::Proc, mount, (&target, flags))?;
+            Ok(Outcome::Done)
+        }
+        (SYSFS, Ok(options)) if options.iter().all(|(key, _)| matches!(key.as_str(), "ro" | "rw")) => {
+            let asked = options.iter().fold(flags, |flags, (key, _)| match key.as_str() {
+                "ro" => flags | libc::MS_RDONLY,
+                _ => flags & !libc::MS_RDONLY,
+            });
+            let top = Detached::from_fd(rustix::io::fcntl_dupfd_cloexec(&target, 3)?, "a mount");
+            top.set_flags(read_only(asked), false).map_err(number_of)?;
+            top.set_flags(option::attributes(asked & !libc::MS_RDONLY), false).map_err(number_of)?;
+            set_read_only(world, &mounts, Kernel::Sysfs, mount, (&target, asked))?;
+            Ok(Outcome::Done)
+        }
+        (TMPFS, Ok(options)) => {
+            let is_owner = |(key, _): &&(String, Option<String>)| matches!(key.as_str(), "uid" | "gid");
+            let kept: Vec<_> = options.iter().filter(|option| !is_owner(option)).cloned().collect();
+            if kept.len() == options.len() {
+                return Ok(Outcome::Continue);
+            }
+            reconfigure(world, &target, flags, &joined(&kept))?;
+            Ok(Outcome::Done)
+        }
+        _ => Ok(Outcome::Continue),
+    }
+}
+
+/// Whether a remount of what lies there is served: a whole procfs or sysfs, or a tmpfs whose owner util-linux would feed back.
+pub(super) fn is_served(mounts: &Mounts, target: &OwnedFd) -> Result<bool> {
+    if !is_root(target)? {
+        return Ok(false);
+    }
+    let id = mountinfo::id_of(target)?;
+    let has_owner = |mount: &MountEntry| {
+        mount.super_options.iter().any(|option| option.starts_with("uid=") || option.starts_with("gid="))
+    };
+    Ok(match magic(target)? {
+        PROC | SYSFS => true,
+        TMPFS => mounts.all.iter().any(|mount| mount.id == id && has_owner(mount)),
+        _ => false,
+    })
+}
+
+/// mount(2) itself, as the caller, of a mount by its descriptor. Changes the working directory.
+#[expect(clippy::disallowed_methods, reason = "a link of our own descriptor: no name of the container's is resolved")]
+fn reconfigure(world: &World, mount: &OwnedFd, flags: u64, data: &str) -> Result<()> {
+    rustix::process::fchdir(&world.proc)?;
+    let path = format!("thread-self/fd/{}", mount.as_raw_fd());
+    let flags = Flags::from_bits_retain(u32::try_from(flags & !libc::MS_REMOUNT).map_err(|_| Errno::INVAL)?);
+    rustix::mount::mount_remount(path, flags, data)
+}
+
+/// Has the covers of a filesystem follow it.
+fn set_read_only(
+    world: &World,
+    mounts: &Mounts,
+    kernel: Kernel,
+    of: &MountEntry,
+    (top, flags): (&OwnedFd, u64),
+) -> Result<()> {
+    for mount in mounts.on(of.id) {
+        let Ok(path) = mount.mount_point.strip_prefix(&of.mount_point) else { continue };
+        let ours = world.covers.iter().any(|cover| {
+            cover.of == kernel && cover.path == path && !cover.read_only && cover.explains(world, mount, of)
+        });
+        if !ours {
+            continue;
+        }
+        let Ok(place) = userns::mount::open_below(std::os::fd::AsFd::as_fd(top), Path::new(path)) else { continue };
+        if mountinfo::id_of(&place)? == mount.id {
+            // One that is read-only for good stays so.
+            let _locked = Detached::from_fd(place, "a cover").set_flags(read_only(flags), false);
+        }
+    }
+    Ok(())
+}
+
+fn read_only(flags: u64) -> policy::plan::MountFlags {
+    match flags & libc::MS_RDONLY {
+        0 => policy::plan::MountFlags { set: 0, clear: libc::MOUNT_ATTR_RDONLY },
+        _ => READ_ONLY,
+    }
+}
+
+fn joined(options: &[(String, Option<String>)]) -> String {
+    let one = |(key, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{key}={value}"),
+        None => key.clone(),
+    };
+    options.iter().map(one).collect::<Vec<_>>().join(",")
+}
+
+fn is_root(mount: &OwnedFd) -> Result<bool> {
+    let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+fn magic(file: &OwnedFd) -> Result<u32> {
+    // Magic numbers have 32 bits; the field's width differs by architecture.
+    Ok(rustix::fs::fstatfs(file)?.f_type as u32)
+}

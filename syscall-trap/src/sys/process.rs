@@ -1,0 +1,115 @@
+//! What a process needs that acts on behalf of another: to be cloned, to change its rights, to hand something over.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::thread::UnshareFlags;
+
+/// `NS_GET_USERNS` of linux/nsfs.h: `_IO(0xb7, 1)`.
+const GET_USERNS: u64 = 0xb701;
+
+/// `SECBIT_NO_SETUID_FIXUP` of linux/securebits.h.
+const NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
+
+/// Where fork(2) returned.
+pub(crate) enum Forked {
+    /// In the caller, with the child's pid.
+    Parent(Pid),
+    /// In the child.
+    Child,
+}
+
+/// fork(2) of a process with one thread: the child is a copy of it.
+pub(crate) fn fork() -> Result<Forked, Errno> {
+    // SAFETY: the danger is a lock that another thread holds; the caller has one thread only.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(Forked::Child),
+        pid => i32::try_from(pid).ok().and_then(Pid::from_raw).map(Forked::Parent).ok_or(Errno::CHILD),
+    }
+}
+
+/// _exit(2): no destructor runs, nothing that was inherited is flushed.
+pub(crate) fn exit(code: i32) -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// unshare(2) for a process with one thread: namespaces are a thread's.
+pub(crate) fn unshare(flags: UnshareFlags) -> Result<(), Errno> {
+    // SAFETY: the danger is a thread whose file descriptors are no longer those of the others (CLONE_FILES), which no
+    // caller passes; namespaces touch no memory.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// The user namespace that owns a namespace (ioctl_ns(2)).
+pub(crate) fn owner(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    // SAFETY: the descriptor is open for as long as it is borrowed, and this request takes no argument.
+    let fd = check(unsafe { libc::ioctl(namespace.as_raw_fd(), GET_USERNS as libc::Ioctl) }.into())?;
+    // SAFETY: on success the kernel has returned a new descriptor that is ours alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) })
+}
+
+/// Takes filesystem ids, and keeps every capability.
+pub(crate) fn set_fs_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) }.into())?;
+    // They answer the former id and no error; a second call tells whether the first worked.
+    // SAFETY: numbers only.
+    let _former = (unsafe { libc::setfsgid(gid) }, unsafe { libc::setfsuid(uid) });
+    // SAFETY: numbers only.
+    let now = (unsafe { libc::setfsgid(u32::MAX) }, unsafe { libc::setfsuid(u32::MAX) });
+    let same = |now: libc::c_int, wanted: u32| now.cast_unsigned() == wanted;
+    if same(now.0, gid) && same(now.1, uid) { Ok(()) } else { Err(Errno::PERM) }
+}
+
+fn check(answer: libc::c_long) -> Result<libc::c_long, Errno> {
+    if answer == -1 {
+        return Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    Ok(answer)
+}
+
+/// Has a child make a descriptor, and takes it over. What the child becomes meanwhile (namespaces, rights) ends with it.
+pub(crate) fn handed_over(make: impl FnOnce() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    match fork()? {
+        Forked::Child => {
+            let made = make();
+            let number = made.as_ref().err().map_or(0, |errno| errno.raw_os_error()).to_ne_bytes();
+            let fds: Vec<_> = made.iter().map(|fd| fd.as_fd()).collect();
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut beside = SendAncillaryBuffer::new(&mut space);
+            if !fds.is_empty() {
+                beside.push(SendAncillaryMessage::ScmRights(&fds));
+            }
+            let _gone = sendmsg(theirs, &[IoSlice::new(&number)], &mut beside, SendFlags::NOSIGNAL);
+            exit(0)
+        }
+        Forked::Parent(pid) => {
+            drop(theirs);
+            let mut number = [0_u8; 4];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut beside = RecvAncillaryBuffer::new(&mut space);
+            let heard = rustix::io::retry_on_intr(|| {
+                recvmsg(&ours, &mut [IoSliceMut::new(&mut number)], &mut beside, RecvFlags::CMSG_CLOEXEC)
+            });
+            let fd = beside.drain().find_map(|message| match message {
+                RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+                _ => None,
+            });
+            let _status = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
+            heard?;
+            match i32::from_ne_bytes(number) {
+                0 => fd.ok_or(Errno::CHILD),
+                number => Err(Errno::from_raw_os_error(number)),
+            }
+        }
+    }
+}
