@@ -6,7 +6,7 @@
 //! ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a store of the
 //! container's own ([`store`]).
 //!
-//! Main types: [`table::NODES`], [`Emulation`] (the values of one container), [`fuse::serve`].
+//! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
 //! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of the
 //! kernel's.
@@ -18,12 +18,17 @@ pub mod table;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 /// What the values of one container are made from.
 #[derive(Debug)]
 pub struct Emulation {
     /// What the shim says of the container.
     pub facts: Facts,
+    /// What is shown: an entry of the root directory each.
+    pub nodes: Vec<&'static table::Node>,
+    /// What is known of its tasks.
+    pub(crate) tasks: Mutex<render::Tasks>,
 }
 
 /// What the shim says of a container.
@@ -42,8 +47,13 @@ pub struct Facts {
 }
 
 impl Emulation {
-    /// The values of a container.
+    /// The values of a container, for every node of the table.
     pub fn new(facts: Facts) -> Self {
-        Self { facts }
+        Self::of(facts, table::nodes().collect())
+    }
+
+    /// The same for these nodes only.
+    pub fn of(facts: Facts, nodes: Vec<&'static table::Node>) -> Self {
+        Self { facts, nodes, tasks: Mutex::default() }
     }
 }

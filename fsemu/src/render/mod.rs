@@ -1,11 +1,45 @@
 //! Files of which the value is made at each reading, from the container's cgroup and the host's own file.
+//!
+//! Each module has one file's text as a pure function of what was sampled; what is sampled, and where from, is in [`groups`] (the
+//! container's cgroups and those above), [`memory`], [`cpus`] and [`tasks`].
+//!
+//! Invariant: a number that is the container's own agrees in all files: the processors of cpuinfo are those of stat and those
+//! that uptime's idle time counts, and no sum exceeds what the host has.
+
+mod cpuinfo;
+pub mod cpus;
+mod diskstats;
+mod groups;
+mod loadavg;
+mod meminfo;
+mod memory;
+mod pressure;
+mod stat;
+mod swaps;
+mod tasks;
+mod uptime;
 
 use std::io;
 
 use crate::Emulation;
+
+pub(crate) use cpuinfo::cpuinfo;
+pub(crate) use diskstats::diskstats;
+pub(crate) use loadavg::loadavg;
+pub(crate) use meminfo::meminfo;
+pub(crate) use pressure::{cpu_pressure, io_pressure, memory_pressure};
+pub(crate) use stat::stat;
+pub(crate) use swaps::swaps;
+pub(crate) use tasks::Tasks;
+pub(crate) use uptime::uptime;
 
 /// Makes the text of a file.
 pub type Render = fn(&Emulation) -> io::Result<Vec<u8>>;
 
 /// Says whether an entry of a mirrored directory shows.
 pub type Shows = fn(&Emulation, &str) -> bool;
+
+/// A file of the host's procfs.
+fn host(path: &str) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+}

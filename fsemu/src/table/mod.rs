@@ -8,6 +8,11 @@ mod sysfs;
 
 use std::time::Duration;
 
+/// Every row, in the order of the files.
+pub fn nodes() -> impl Iterator<Item = &'static Node> {
+    [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
+}
+
 /// One emulated file or directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Node {

@@ -1,1 +1,41 @@
-//! Rows of the table: resources.
+//! Rows of the table: what tells of processors, memory, disks and time.
+
+use std::time::Duration;
+
+use super::{Kind, Live, Node};
+use crate::render::{self, Render};
+
+/// See the module.
+pub(super) const NODES: &[Node] = &[
+    row(
+        "/proc/cpuinfo",
+        render::cpuinfo,
+        1000,
+        "The processors of the container's cpuset, no more than its quota needs.",
+    ),
+    row("/proc/diskstats", render::diskstats, 1000, "The transfers of the container's group."),
+    row("/proc/loadavg", render::loadavg, 1000, "The load of the container's own tasks."),
+    row("/proc/meminfo", render::meminfo, 100, "The least memory limit of the container's group and those above it."),
+    row("/proc/pressure/cpu", render::cpu_pressure, 100, "The pressure of the container's own group."),
+    row("/proc/pressure/io", render::io_pressure, 100, "The pressure of the container's own group."),
+    row("/proc/pressure/memory", render::memory_pressure, 100, "The pressure of the container's own group."),
+    row(
+        "/proc/stat",
+        render::stat,
+        100,
+        "The processors of `/proc/cpuinfo`, and the time that the container used of them.",
+    ),
+    row("/proc/swaps", render::swaps, 1000, "The least swap limit of the container's group and those above it."),
+    row(
+        "/proc/uptime",
+        render::uptime,
+        10,
+        "The idle time of the container's processors; its first number is the kernel's.",
+    ),
+];
+
+/// A value that changes, with its resolution in milliseconds.
+const fn row(path: &'static str, render: Render, fresh: u64, reason: &'static str) -> Node {
+    let kind = Kind::Live(Live { render, fresh: Duration::from_millis(fresh) });
+    Node { path, mode: 0o444, kind, own_proc_only: false, reason }
+}

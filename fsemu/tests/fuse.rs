@@ -1,0 +1,328 @@
+//! The filesystem as the kernel and its users see it. These tests need root.
+
+#[allow(unsafe_code)]
+mod kernel;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fsemu::Emulation;
+use fsemu::table::{Check, Kept, Kind, Live, Mirror, Node, Seed};
+use kernel::{ROOT, served, shell};
+use rustix::io::Errno;
+
+const fn node(path: &'static str, mode: u32, kind: Kind) -> Node {
+    Node { path, mode, kind, own_proc_only: false, reason: "a test" }
+}
+
+const fn live(path: &'static str, render: fsemu::render::Render, fresh: u64) -> Node {
+    node(path, 0o444, Kind::Live(Live { render, fresh: Duration::from_millis(fresh) }))
+}
+
+static FIXED: Node = node("/proc/fixed", 0o444, Kind::Fixed("fixed\n"));
+static EMPTY: Node = node("/proc/empty", 0o555, Kind::Empty);
+static KEPT: Node = {
+    let check = Check::Integer(0, 100);
+    node("/proc/sys/kept", 0o644, Kind::Kept(Kept { seed: Seed::Text("1\n"), check }))
+};
+static MIRROR: Node = {
+    fn shows(_: &Emulation, name: &str) -> bool {
+        name != "cpu1"
+    }
+    node("/sys/devices/system/cpu", 0o555, Kind::Mirror(Mirror { shows }))
+};
+static FAILS: Node = {
+    fn fails(_: &Emulation) -> io::Result<Vec<u8>> {
+        Err(Errno::OPNOTSUPP.into())
+    }
+    live("/proc/fails", fails, 10)
+};
+
+/// Texts of many lengths, over a page and under, that tell their own length.
+static CHANGES: Node = live("/proc/changes", changing, 10);
+
+fn changing(_: &Emulation) -> io::Result<Vec<u8>> {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    let length = [10, 9000, 4096, 4097, 100, 12345, 11][turn % 7];
+    let fill = char::from(b'a' + u8::try_from(turn % 26).expect("a letter"));
+    let mut text = format!("{length}\n").into_bytes();
+    text.resize(length, u8::try_from(fill).expect("ASCII"));
+    Ok(text)
+}
+
+/// Whether it is one text, whole.
+fn whole(text: &[u8]) -> bool {
+    let end = text.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+    let length: usize = std::str::from_utf8(&text[..end]).ok().and_then(|it| it.parse().ok()).unwrap_or(0);
+    text.len() == length && text[end + 1..].iter().all(|byte| Some(byte) == text.last())
+}
+
+fn errno<T>(result: io::Result<T>) -> Option<Errno> {
+    result.err().and_then(|error| Errno::from_io_error(&error))
+}
+
+#[test]
+fn every_node_of_the_table_reads_alike_in_every_way() {
+    served(Vec::new(), |root| {
+        let names: Vec<_> = fsemu::table::nodes().map(Node::name).collect();
+        let mut listed: Vec<_> =
+            fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut expected = names.clone();
+        listed.sort();
+        expected.sort();
+        assert_eq!(listed, expected);
+        for name in fsemu::table::nodes().filter(|node| matches!(node.kind, Kind::Live(_))).map(Node::name) {
+            let path = root.join(&name);
+            let text = match fs::read_to_string(&path) {
+                Ok(text) => text,
+                Err(error) if name.starts_with("proc.pressure") => {
+                    assert_eq!(Errno::from_io_error(&error), Some(Errno::OPNOTSUPP), "{name}");
+                    continue;
+                }
+                Err(error) => panic!("{name}: {error}"),
+            };
+            assert!(text.ends_with('\n') && !text.contains('\0'), "{name}: {text}");
+            let stat = fs::metadata(&path).unwrap();
+            assert_eq!((stat.uid(), stat.gid(), stat.mode()), (ROOT, ROOT, 0o100_444), "{name}");
+            let shape = |text: &str| text.split_whitespace().next().unwrap().to_owned();
+            for how in ["cat", "busybox cat", "dd bs=1 status=none <", "head -c 9999999", "tac <"] {
+                let output = shell(root, &format!("{how} {name}"));
+                assert!(output.ends_with('\n') && !output.contains('\0'), "{how} {name}: {output}");
+                if how != "tac <" && name != "proc.uptime" && name != "proc.loadavg" {
+                    assert_eq!(shape(&output), shape(&text), "{how} {name}");
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn parts_of_a_text_are_those_of_the_whole() {
+    served(vec![&FIXED, &CHANGES], |root| {
+        let mut file = File::open(root.join("proc.fixed")).unwrap();
+        let mut part = [0; 9];
+        assert_eq!((file.read_at(&mut part[..2], 3).unwrap(), &part[..2]), (2, &b"ed"[..]));
+        assert_eq!(file.read_at(&mut part, 6).unwrap(), 0);
+        assert_eq!(file.read_at(&mut part, i64::MAX as u64 - 9).unwrap(), 0);
+        assert_eq!(errno(file.read_at(&mut part, u64::MAX)), Some(Errno::INVAL));
+        assert_eq!(file.seek(SeekFrom::End(-2)).unwrap(), 4);
+        assert_eq!((file.read(&mut part).unwrap(), &part[..2]), (2, &b"d\n"[..]));
+        assert_eq!(file.seek(SeekFrom::Start(1 << 40)).unwrap(), 1 << 40);
+        assert_eq!(file.read(&mut part).unwrap(), 0);
+        // Byte by byte a text is one, for as long as it is fresh.
+        let text: Vec<u8> =
+            File::open(root.join("proc.changes")).unwrap().bytes().map(Result::unwrap).take(12).collect();
+        assert!(text.starts_with(b"1") || text.starts_with(b"9") || text.starts_with(b"4"), "{text:?}");
+    });
+}
+
+#[test]
+fn a_text_that_changes_its_length_is_never_cut_or_padded() {
+    served(vec![&CHANGES], |root| {
+        let path = root.join("proc.changes");
+        let end = Instant::now() + Duration::from_secs(2);
+        let open_again = || {
+            let mut count = 0;
+            while Instant::now() < end {
+                let text = fs::read(&path).unwrap();
+                assert!(whole(&text), "{} of {}", text.len(), String::from_utf8_lossy(&text[..6]));
+                count += 1;
+            }
+            count
+        };
+        let held = || {
+            let file = File::open(&path).unwrap();
+            let mut buffer = vec![0; 65536];
+            while Instant::now() < end {
+                let length = file.read_at(&mut buffer, 0).unwrap();
+                assert!(whole(&buffer[..length]), "{length} of {}", String::from_utf8_lossy(&buffer[..6]));
+            }
+        };
+        std::thread::scope(|scope| {
+            let readers = [scope.spawn(open_again), scope.spawn(open_again)];
+            scope.spawn(held);
+            for reader in readers {
+                assert!(reader.join().unwrap() > 100);
+            }
+        });
+    });
+}
+
+#[test]
+fn a_value_is_fresh_when_its_resolution_has_passed() {
+    static COUNTS: Node = {
+        fn count(_: &Emulation) -> io::Result<Vec<u8>> {
+            static COUNT: AtomicUsize = AtomicUsize::new(0);
+            Ok(format!("{}\n", COUNT.fetch_add(1, Ordering::Relaxed)).into_bytes())
+        }
+        live("/proc/counts", count, 50)
+    };
+    served(vec![&COUNTS], |root| {
+        let read = || fs::read_to_string(root.join("proc.counts")).unwrap();
+        let first = read();
+        let held = File::open(root.join("proc.counts")).unwrap();
+        std::thread::sleep(Duration::from_millis(150));
+        let second = read();
+        assert_ne!(first, second);
+        std::thread::sleep(Duration::from_millis(150));
+        let mut buffer = [0; 9];
+        let length = held.read_at(&mut buffer, 0).unwrap();
+        assert_ne!(&buffer[..length], second.as_bytes(), "through an open file too");
+    });
+}
+
+#[test]
+fn a_written_value_shows_at_once_as_the_kernel_would_show_it() {
+    served(vec![&KEPT], |root| {
+        let path = root.join("proc.sys.kept");
+        let read = || fs::read_to_string(&path).unwrap();
+        assert_eq!(read(), "1\n");
+        assert_eq!(shell(root, "echo 22 >proc.sys.kept && cat proc.sys.kept"), "22\n");
+        assert_eq!(shell(root, "echo 7 >>proc.sys.kept && cat proc.sys.kept"), "7\n");
+        assert_eq!(shell(root, "printf ' 8 ' >proc.sys.kept && cat proc.sys.kept"), "8\n");
+        assert_eq!(shell(root, "printf ' 8 ' >proc.sys.kept && cat proc.sys.kept"), "8\n");
+        let write = |text: &str| OpenOptions::new().write(true).open(&path)?.write_all(text.as_bytes());
+        for bad in ["101", "-1", "x", "1 2"] {
+            assert_eq!(errno(write(bad)), Some(Errno::INVAL), "{bad}");
+            assert_eq!(read(), "8\n", "after {bad}");
+        }
+        // Elsewhere than at the start a write is ignored, whatever it is.
+        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        assert_eq!(file.write_at(b"99", 1).unwrap(), 2);
+        assert_eq!(read(), "8\n");
+        assert_eq!(file.write_at(b"100\n", 0).unwrap(), 4);
+        assert_eq!(read(), "100\n");
+        // Truncated to whatever length, it stays.
+        file.set_len(0).unwrap();
+        assert_eq!(read(), "100\n");
+        file.set_len(1000).unwrap();
+        assert_eq!((read(), fs::metadata(&path).unwrap().len()), ("100\n".into(), 4));
+        assert_eq!(shell(root, "truncate -s 0 proc.sys.kept; cat proc.sys.kept"), "100\n");
+        // A page and more: the first number of the first page is taken, if it is one.
+        assert!(write(&"9".repeat(10_000)).is_err());
+        assert_eq!(read(), "100\n");
+    });
+}
+
+#[test]
+fn writers_at_once_leave_one_of_their_values() {
+    served(vec![&KEPT], |root| {
+        let path = root.join("proc.sys.kept");
+        std::thread::scope(|scope| {
+            for writer in 0..4 {
+                let path = &path;
+                scope.spawn(move || {
+                    for turn in 0..100 {
+                        fs::write(path, format!("{}\n", writer * 10 + turn % 10)).unwrap();
+                        let value: i32 = fs::read_to_string(path).unwrap().trim().parse().unwrap();
+                        assert!((0..40).contains(&value));
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn what_procfs_refuses_is_refused_alike() {
+    served(vec![&FIXED, &KEPT, &EMPTY, &FAILS], |root| {
+        let (fixed, kept, empty) = (root.join("proc.fixed"), root.join("proc.sys.kept"), root.join("proc.empty"));
+        let perm = Some(Errno::PERM);
+        assert_eq!(errno(fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o600))), perm);
+        assert_eq!(errno(std::os::unix::fs::chown(&kept, Some(0), None)), perm);
+        assert_eq!(errno(fs::rename(&kept, root.join("other"))), perm);
+        assert_eq!(errno(fs::remove_file(&kept)), perm);
+        assert_eq!(errno(fs::create_dir(empty.join("new"))), perm);
+        assert_eq!(errno(fs::remove_dir(&empty)), perm);
+        assert_eq!(errno(std::os::unix::fs::symlink("x", empty.join("new"))), perm);
+        assert_eq!(errno(fs::hard_link(&kept, root.join("new"))), perm);
+        assert_eq!(errno(File::create(empty.join("new"))), Some(Errno::ACCESS));
+        assert_eq!(errno(fs::read(empty.join("none"))), Some(Errno::NOENT));
+        assert_eq!(errno(fs::read(root.join("none"))), Some(Errno::NOENT));
+        assert_eq!(fs::read_dir(&empty).unwrap().count(), 0);
+        assert_eq!(
+            errno(OpenOptions::new().write(true).open(&fixed).and_then(|mut it| it.write(b"x"))),
+            Some(Errno::ACCESS)
+        );
+        assert_eq!(fs::read_to_string(&fixed).unwrap(), "fixed\n");
+        assert_eq!(errno(fs::read(root.join("proc.fails"))), Some(Errno::OPNOTSUPP));
+        assert_eq!(errno(File::open(&fixed).and_then(|it| it.sync_all())), Some(Errno::INVAL));
+        assert_eq!(errno(fs::File::open(fixed.join("below"))), Some(Errno::NOTDIR));
+        let attribute = rustix::fs::setxattr(&kept, "user.x", b"", rustix::fs::XattrFlags::empty());
+        assert_eq!(attribute, Err(Errno::OPNOTSUPP));
+        let stat = rustix::fs::statfs(root).unwrap();
+        assert_eq!((stat.f_blocks, stat.f_bavail, stat.f_files, stat.f_type), (0, 0, 0, 0x6573_5546));
+        assert!(!shell(root, "df").contains("/mnt"));
+    });
+}
+
+#[test]
+fn a_mirrored_directory_shows_what_its_filter_lets_through() {
+    served(vec![&MIRROR], |root| {
+        let (ours, host) = (root.join("sys.devices.system.cpu"), Path::new(MIRROR.path));
+        let names = |dir: &Path| {
+            let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+            names.sort();
+            names
+        };
+        let expected: Vec<_> = names(host).into_iter().filter(|name| name != "cpu1").collect();
+        assert_eq!(names(&ours), expected);
+        assert_eq!(errno(fs::read(ours.join("cpu1/online"))), Some(Errno::NOENT));
+        assert_eq!(fs::read(ours.join("online")).unwrap(), fs::read(host.join("online")).unwrap());
+        assert_eq!(names(&ours.join("cpu0")), names(&host.join("cpu0")));
+        assert_eq!(
+            fs::read_link(ours.join("cpu0/subsystem")).unwrap(),
+            fs::read_link(host.join("cpu0/subsystem")).unwrap()
+        );
+        assert_eq!(
+            errno(OpenOptions::new().write(true).open(ours.join("online")).and_then(|mut it| it.write(b"1"))),
+            Some(Errno::ACCESS)
+        );
+        // Only for root on the host: for nobody here.
+        let secret = shell(host, "find . -maxdepth 3 -type f ! -perm -o=r | grep -v cpu1 | head -1");
+        if !secret.is_empty() {
+            assert_eq!(errno(fs::read(ours.join(secret.trim()))), Some(Errno::ACCESS), "{secret}");
+        }
+    });
+}
+
+#[test]
+fn a_reader_that_is_killed_leaves_the_server_running() {
+    static SLOW: Node = {
+        fn slow(_: &Emulation) -> io::Result<Vec<u8>> {
+            std::thread::sleep(Duration::from_millis(300));
+            Ok(b"slow\n".into())
+        }
+        live("/proc/slow", slow, 1)
+    };
+    served(vec![&SLOW, &FIXED], |root| {
+        for _ in 0..3 {
+            let mut reader = std::process::Command::new("cat").arg(root.join("proc.slow")).spawn().unwrap();
+            std::thread::sleep(Duration::from_millis(100));
+            reader.kill().unwrap();
+            reader.wait().unwrap();
+        }
+        assert_eq!(fs::read_to_string(root.join("proc.fixed")).unwrap(), "fixed\n");
+        assert_eq!(fs::read_to_string(root.join("proc.slow")).unwrap(), "slow\n");
+    });
+}
+
+#[test]
+fn many_reads_finish() {
+    served(Vec::new(), |root| {
+        let time = |path: &Path| {
+            let start = Instant::now();
+            for _ in 0..20_000 {
+                let mut text = [0; 64];
+                assert!(File::open(path).unwrap().read(&mut text).unwrap() > 0);
+            }
+            start.elapsed() / 20_000
+        };
+        println!("native {:?}, ours {:?}", time(Path::new("/proc/uptime")), time(&root.join("proc.uptime")));
+    });
+}
