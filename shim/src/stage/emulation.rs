@@ -1,0 +1,129 @@
+//! The files of /proc and /sys that tell of the container where the kernel tells of the host: each is bound over the
+//! container's own.
+//!
+//! [`mount`] makes their filesystem when the stage has init at work, and hands the shim its device, so that its loop runs by
+//! the time [`Emulated::bind`] needs them. Invariant: no path of ours touches the mount before the shim has said that it is
+//! served, as whoever looks a name up there waits for an answer; and the device is nowhere but in the shim after that: when
+//! the shim dies the files answer ENOTCONN.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use fsemu::table::{Kind, Node};
+use policy::plan::{ContainerPath, MountKind};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags, statx};
+use rustix::io::Errno;
+use userns::mount::Detached;
+
+use super::channel::Channel;
+use super::message::{BuildOrder, Failure, Report, Serving};
+use super::mounts::Builder;
+
+/// Where procfs and sysfs are mounted.
+const PLACES: [&str; 2] = ["/proc", "/sys"];
+
+/// The filesystem of emulated files, which is nowhere yet.
+pub(super) struct Emulated(Detached);
+
+/// Makes it, and has the shim serve it. None where the kernel has no FUSE, which is a note for the log, and where a
+/// container has neither procfs nor sysfs.
+pub(super) fn mount(control: &Channel, order: &BuildOrder) -> Result<Option<Emulated>, Failure> {
+    if !PLACES.iter().any(|place| is_the_kernels(order, place)) {
+        return Ok(None);
+    }
+    match fsemu::fuse::mount() {
+        Ok((mount, device)) => {
+            tell(control, &Report::Emulation, &[device.as_fd()])?;
+            Ok(Some(Emulated(mount)))
+        }
+        Err(cause) => {
+            tell(control, &Report::Note(format!("runs without emulated files: {cause}")), &[])?;
+            Ok(None)
+        }
+    }
+}
+
+impl Emulated {
+    /// Binds each file over the one that it stands for, where that is the kernel's, and shows the host's value: not where the
+    /// spec has mounted something, nor where the kernel itself has a value of the container's, which its root may write.
+    pub(super) fn bind(self, control: &Channel, builder: &Builder<'_>) -> Result<(), Failure> {
+        match control.receive::<Serving>().map_err(Failure::at("wait for", "the emulated files"))? {
+            Some((Serving(true), _)) => {}
+            // The shim knows why.
+            Some((Serving(false), _)) => return Ok(()),
+            // The shim is gone, or has given the container up.
+            None => std::process::exit(1),
+        }
+        let root = self.place(builder.scratch)?;
+        for place in PLACES.into_iter().filter(|place| is_the_kernels(builder.order, place)) {
+            let Some(mount) = builder.tree.try_open(&path(place)?)? else { continue };
+            let mount = look(mount.as_fd(), place)?.stx_mnt_id;
+            for node in fsemu::table::nodes().filter(|node| is_below(node, place)) {
+                cover(builder, root.as_fd(), node, mount)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches it where no container has a path to, as mounts can be cloned only from attached ones (before Linux 6.15), and
+    /// returns its root, of which every entry has been read once: a lookup asks the shim no more.
+    #[expect(clippy::disallowed_methods, reason = "a single name on a tmpfs of our own")]
+    fn place(&self, scratch: &Detached) -> Result<OwnedFd, Failure> {
+        let name = "emulated";
+        rustix::fs::mkdirat(scratch.fd(), name, Mode::RWXU)
+            .map_err(Failure::at("make", "a place for emulated files"))?;
+        let open = |directory, name, flags| {
+            rustix::fs::openat(directory, name, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        };
+        open(scratch.fd(), name, OFlags::PATH)
+            .and_then(|place| self.0.attach_at(place))
+            .map_err(Failure::at("mount", "the emulated files"))?;
+        let read = || -> rustix::io::Result<OwnedFd> {
+            let root = open(self.0.fd(), ".", OFlags::RDONLY)?;
+            Dir::read_from(&root)?.try_for_each(|entry| entry.map(drop))?;
+            Ok(root)
+        };
+        read().map_err(Failure::at("list", "the emulated files"))
+    }
+}
+
+/// Binds one entry of `root` over the file of the mount with this id, if that is one of the host's.
+fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, mount: u64) -> Result<(), Failure> {
+    let Some(place) = builder.tree.try_open(&path(node.path)?)? else { return Ok(()) };
+    let found = look(place.as_fd(), node.path)?;
+    let is_directory = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
+    let alike = is_directory == matches!(node.kind, Kind::Empty | Kind::Mirror(_));
+    let is_its_own = found.stx_uid == builder.order.id_map.host && found.stx_mode & 0o200 != 0;
+    if found.stx_mnt_id != mount || !alike || is_its_own {
+        return Ok(());
+    }
+    match Detached::clone_at(root, &node.name()) {
+        Ok(clone) => Ok(clone.attach(&place)?),
+        // What this kernel does not have need not be shown, either.
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether what the spec mounts there is procfs or sysfs, and no bind mount: who binds the host's wants to see the host's.
+fn is_the_kernels(order: &BuildOrder, place: &str) -> bool {
+    let mounts = order.plan.mounts.iter().rev();
+    let last =
+        mounts.map(|mount| (mount.destination.as_str(), &mount.kind)).find(|(destination, _)| *destination == place);
+    matches!(last, Some((_, MountKind::Proc { .. } | MountKind::Sysfs)))
+}
+
+fn is_below(node: &Node, place: &str) -> bool {
+    node.path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn look(fd: BorrowedFd<'_>, path: &str) -> Result<Statx, Failure> {
+    statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID).map_err(Failure::at("stat", path))
+}
+
+fn path(text: &str) -> Result<ContainerPath, Failure> {
+    ContainerPath::parse(text).map_err(|reason| Failure::line(format!("{text} {reason}")))
+}
+
+fn tell(control: &Channel, report: &Report, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+    control.send(report, fds).map_err(Failure::at("report to", "the shim"))
+}
