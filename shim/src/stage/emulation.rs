@@ -6,11 +6,12 @@
 //! served, as whoever looks a name up there waits for an answer; and the device is nowhere but in the shim after that: when
 //! the shim dies the files answer ENOTCONN.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fsemu::table::{Kind, Node};
 use policy::plan::{ContainerPath, MountKind};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Statx, StatxFlags, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use userns::mount::Detached;
 
@@ -55,10 +56,20 @@ impl Emulated {
         }
         let root = self.place(builder.scratch)?;
         for place in PLACES.into_iter().filter(|place| is_the_kernels(builder.order, place)) {
-            let Some(mount) = builder.tree.try_open(&path(place)?)? else { continue };
-            let mount = look(mount.as_fd(), place)?.stx_mnt_id;
+            let Some(top) = builder.tree.try_open(&path(place)?)? else { continue };
+            let mount = look(&top, place)?.stx_mnt_id;
+            // The last directory is that of the next node, as a rule.
+            let mut last = None;
             for node in fsemu::table::nodes().filter(|node| is_below(node, place)) {
-                cover(builder, root.as_fd(), node, mount)?;
+                let Some((directory, name)) = node.path.rsplit_once('/') else { continue };
+                let parent = match last.take() {
+                    Some((of, parent)) if of == directory => parent,
+                    _ => builder.tree.try_open(&path(directory)?)?,
+                };
+                if let Some(parent) = &parent {
+                    cover(builder, root.as_fd(), node, &Spot { parent, name, mount })?;
+                }
+                last = Some((directory, parent));
             }
         }
         Ok(())
@@ -79,28 +90,47 @@ impl Emulated {
             .map_err(Failure::at("mount", "the emulated files"))?;
         let read = || -> rustix::io::Result<OwnedFd> {
             let root = open(self.0.fd(), ".", OFlags::RDONLY)?;
-            Dir::read_from(&root)?.try_for_each(|entry| entry.map(drop))?;
+            // Room for all of them, and none is asked for after the last: each call is a question to the shim.
+            let mut entries = vec![MaybeUninit::uninit(); 64 << 10];
+            let mut entries = RawDir::new(&root, &mut entries);
+            for _ in 0..2 + fsemu::table::nodes().count() {
+                entries.next().transpose()?;
+            }
             Ok(root)
         };
         read().map_err(Failure::at("list", "the emulated files"))
     }
 }
 
-/// Binds one entry of `root` over the file of the mount with this id, if that is one of the host's.
-fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, mount: u64) -> Result<(), Failure> {
-    let Some(place) = builder.tree.try_open(&path(node.path)?)? else { return Ok(()) };
-    let found = look(place.as_fd(), node.path)?;
+/// Where a node may be bound.
+struct Spot<'a> {
+    parent: &'a userns::tree::Node,
+    name: &'a str,
+    /// The id of the mount that it must be on.
+    mount: u64,
+}
+
+/// Binds one entry of `root` over a file, if that is one of the host's.
+fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, spot: &Spot<'_>) -> Result<(), Failure> {
+    let Some(place) = there(spot.parent.child(spot.name))? else { return Ok(()) };
+    let found = look(&place, node.path)?;
     let is_directory = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
     let alike = is_directory == matches!(node.kind, Kind::Empty | Kind::Mirror(_));
     let is_its_own = found.stx_uid == builder.order.id_map.host && found.stx_mode & 0o200 != 0;
-    if found.stx_mnt_id != mount || !alike || is_its_own {
+    if found.stx_mnt_id != spot.mount || !alike || is_its_own {
         return Ok(());
     }
-    match Detached::clone_at(root, &node.name()) {
-        Ok(clone) => Ok(clone.attach(&place)?),
-        // What this kernel does not have need not be shown, either.
-        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
+    match there(Detached::clone_at(root, &node.name()))? {
+        Some(clone) => Ok(clone.attach(&place)?),
+        None => Ok(()),
+    }
+}
+
+/// None for what this kernel does not have.
+fn there<T>(found: userns::Result<T>) -> Result<Option<T>, Failure> {
+    match found {
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
+        found => Ok(Some(found?)),
     }
 }
 
@@ -116,7 +146,7 @@ fn is_below(node: &Node, place: &str) -> bool {
     node.path.strip_prefix(place).is_some_and(|rest| rest.starts_with('/'))
 }
 
-fn look(fd: BorrowedFd<'_>, path: &str) -> Result<Statx, Failure> {
+fn look(fd: impl AsFd, path: &str) -> Result<Statx, Failure> {
     statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID).map_err(Failure::at("stat", path))
 }
 
