@@ -16,8 +16,11 @@ pub(super) const MAX_WRITE: u32 = 4096;
 /// Of a buffer that every request fits in: `FUSE_MIN_READ_BUFFER` is 8192.
 pub(super) const BUFFER: usize = 16384;
 
-/// `FUSE_ASYNC_READ`, `FUSE_AUTO_INVAL_DATA`, `FUSE_DO_READDIRPLUS`, `FUSE_NO_OPEN_SUPPORT`, `FUSE_PARALLEL_DIROPS`.
-pub(super) const FLAGS: u32 = 1 | 1 << 12 | 1 << 13 | 1 << 17 | 1 << 18;
+/// `FUSE_ASYNC_READ`, `FUSE_AUTO_INVAL_DATA`, `FUSE_DO_READDIRPLUS`, `FUSE_PARALLEL_DIROPS`.
+pub(super) const FLAGS: u32 = 1 | 1 << 12 | 1 << 13 | 1 << 18;
+
+/// `FUSE_NO_OPEN_SUPPORT`.
+pub(super) const NO_OPEN_SUPPORT: u32 = 1 << 17;
 
 /// `FATTR_SIZE`, and what may come with it: `FATTR_FH`, `FATTR_LOCKOWNER`, `FATTR_KILL_SUIDGID`, the times of a truncation.
 const FATTR_SIZE: u32 = 1 << 3;
@@ -30,8 +33,6 @@ pub(super) struct Request<'a> {
     pub(super) unique: u64,
     /// The inode.
     pub(super) node: u64,
-    /// The thread that asks, as the pid namespace of the mount's maker counts; 0 for one outside.
-    pub(super) thread: u32,
     /// What.
     pub(super) ask: Ask<'a>,
 }
@@ -54,7 +55,9 @@ pub(super) enum Ask<'a> {
     /// Of a size and nothing that procfs keeps.
     Truncate,
     ReadLink,
+    Open,
     Read {
+        handle: u64,
         offset: u64,
         size: u32,
     },
@@ -69,6 +72,7 @@ pub(super) enum Ask<'a> {
         size: u32,
         plus: bool,
     },
+    Release(u64),
     /// RELEASEDIR.
     Done,
     StatFs,
@@ -90,17 +94,19 @@ impl<'a> Request<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = Fields(bytes);
         let mut header = || {
-            let (length, opcode, unique, node) = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u64()?);
-            let (_uid, _gid, thread, _extensions) = (fields.u32()?, fields.u32()?, fields.u32()?, fields.u32()?);
-            Some((length, opcode, unique, node, thread))
+            let of = (fields.u32()?, fields.u32()?, fields.u64()?, fields.u64()?);
+            // uid, gid, pid, extensions.
+            fields.u64()?;
+            fields.u64()?;
+            Some(of)
         };
-        let (length, opcode, unique, node, thread) = header().ok_or(Malformed { unique: None })?;
+        let (length, opcode, unique, node) = header().ok_or(Malformed { unique: None })?;
         let malformed = Malformed { unique: Some(unique) };
         if usize::try_from(length) != Ok(bytes.len()) {
             return Err(malformed);
         }
         let ask = ask(opcode, node, fields).ok_or(malformed)?;
-        Ok(Self { unique, node, thread, ask })
+        Ok(Self { unique, node, ask })
     }
 }
 
@@ -117,9 +123,10 @@ fn ask(opcode: u32, node: u64, mut fields: Fields<'_>) -> Option<Ask<'_>> {
             _ => Ask::Refused(Errno::PERM),
         },
         5 => Ask::ReadLink,
+        14 => Ask::Open,
         15 => {
-            let (_handle, offset, size) = (fields.u64()?, fields.u64()?, fields.u32()?);
-            Ask::Read { offset, size }
+            let (handle, offset, size) = (fields.u64()?, fields.u64()?, fields.u32()?);
+            Ask::Read { handle, offset, size }
         }
         16 => fields.write()?,
         17 => Ask::StatFs,
@@ -129,6 +136,7 @@ fn ask(opcode: u32, node: u64, mut fields: Fields<'_>) -> Option<Ask<'_>> {
             let (_handle, offset, size) = (fields.u64()?, fields.u64()?, fields.u32()?);
             Ask::ReadDir { offset, size, plus: opcode == 44 }
         }
+        18 => Ask::Release(fields.u64()?),
         29 => Ask::Done,
         38 | 41 => Ask::Silent,
         // CREATE: what a directory without a method for it answers.
@@ -138,7 +146,7 @@ fn ask(opcode: u32, node: u64, mut fields: Fields<'_>) -> Option<Ask<'_>> {
         // FSYNC, FSYNCDIR: no method in procfs; ENOSYS would mean success.
         20 | 30 => Ask::Refused(Errno::INVAL),
         39 => Ask::Refused(Errno::NOTTY),
-        // OPEN, RELEASE, FLUSH, the extended attributes, ACCESS, INTERRUPT, POLL, FALLOCATE, LSEEK, STATX and what is to come.
+        // FLUSH, the extended attributes, ACCESS, INTERRUPT, POLL, FALLOCATE, LSEEK, STATX and what is to come.
         _ => Ask::Refused(Errno::NOSYS),
     })
 }
@@ -242,6 +250,11 @@ impl Body {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.0
     }
 
     /// `struct fuse_attr`.

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::snapshot::Snapshot;
 use crate::table::Node;
@@ -29,7 +30,8 @@ pub(super) struct Inodes {
     below: HashMap<u64, Below>,
     numbers: HashMap<(usize, PathBuf), u64>,
     next: u64,
-    pub(super) texts: HashMap<u64, Text>,
+    /// The last text of each file.
+    pub(super) texts: HashMap<u64, Arc<Snapshot>>,
 }
 
 #[derive(Debug)]
@@ -38,14 +40,6 @@ struct Below {
     path: PathBuf,
     /// References of the kernel's.
     lookups: u64,
-}
-
-/// What is known of a file's text.
-#[derive(Debug, Default)]
-pub(super) struct Text {
-    pub(super) snapshot: Option<Snapshot>,
-    /// Whether the kernel's pages hold something else since the snapshot.
-    pub(super) dirty: bool,
 }
 
 impl Inodes {

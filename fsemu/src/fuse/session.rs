@@ -8,18 +8,16 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::abi::{self, Ask, Attr, Body, Malformed, Request};
+use super::handles::Handles;
 use super::inodes::{Inodes, Place, ROOT};
 use super::mirror::{self, Entry};
-use super::snapshot::Snapshot;
+use super::snapshot::{GRACE, Snapshot};
 use crate::Emulation;
 use crate::table::Kind;
+use crate::table::Part;
 
 /// For ever: what never changes.
 const EVER: Duration = Duration::from_secs(1 << 31);
-
-/// For how long a kept value is not looked at again: another shim may write it, that of a container of the same network
-/// namespace. Our own writes are seen at once.
-const KEPT_FRESH: Duration = Duration::from_millis(100);
 
 /// For how long what a mirrored directory has is not looked at again.
 const MIRROR_FRESH: Duration = Duration::from_secs(1);
@@ -30,7 +28,9 @@ const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 #[derive(Debug)]
 pub(super) struct Session {
     emulation: Arc<Emulation>,
+    part: Part,
     inodes: Inodes,
+    handles: Handles,
 }
 
 /// An entry of a directory.
@@ -40,9 +40,9 @@ struct Listed {
 }
 
 impl Session {
-    pub(super) fn new(emulation: Arc<Emulation>) -> Self {
-        let inodes = Inodes::new(emulation.nodes.clone());
-        Self { emulation, inodes }
+    pub(super) fn new(emulation: Arc<Emulation>, part: Part) -> Self {
+        let nodes = emulation.nodes.iter().copied().filter(|node| node.part() == part);
+        Self { inodes: Inodes::new(nodes.collect()), handles: Handles::default(), emulation, part }
     }
 
     /// The answer to a request; None for those that have none.
@@ -51,29 +51,31 @@ impl Session {
             Ok(request) => request,
             Err(Malformed { unique }) => return unique.map(|unique| abi::error(unique, &Errno::INVAL.into())),
         };
-        match &request.ask {
-            Ask::Forget(forgets) => {
-                forgets.iter().for_each(|(inode, count)| self.inodes.forget(*inode, *count));
-                return None;
-            }
-            Ask::Silent => return None,
-            _ => {}
+        if let Ask::Forget(forgets) = &request.ask {
+            forgets.iter().for_each(|(inode, count)| self.inodes.forget(*inode, *count));
         }
-        Some(match self.serve(&request) {
+        Some(match self.serve(&request).transpose()? {
             Ok(body) => body.answer(request.unique),
             Err(error) => abi::error(request.unique, &error),
         })
     }
 
-    fn serve(&mut self, request: &Request<'_>) -> io::Result<Body> {
-        let (inode, thread) = (request.node, request.thread);
-        match &request.ask {
-            Ask::Init { major, max_readahead, flags } => init(*major, *max_readahead, *flags),
+    /// None when there is no answer.
+    fn serve(&mut self, request: &Request<'_>) -> io::Result<Option<Body>> {
+        let inode = request.node;
+        let body = match &request.ask {
+            Ask::Init { major, max_readahead, flags } => init(*major, *max_readahead, *flags, self.part),
             Ask::Lookup(name) => self.lookup(inode, name),
-            Ask::GetAttr { held } => Ok(Body::default().attr_out(&self.attr(inode, thread, *held)?)),
-            Ask::Truncate => Ok(Body::default().attr_out(&self.attr(inode, thread, false)?)),
-            Ask::ReadLink => Ok(Body::default().bytes(&self.entry(&self.place(inode)?)?.target()?)),
-            Ask::Read { offset, size } => self.read(inode, *offset, *size, thread),
+            Ask::GetAttr { held } => self.attr(inode, *held).map(|attr| Body::default().attr_out(&attr)),
+            // As it is: a truncated value stays.
+            Ask::Truncate => self.attr(inode, false).map(|attr| Body::default().attr_out(&attr)),
+            Ask::ReadLink => self.entry(&self.place(inode)?)?.target().map(|target| Body::default().bytes(&target)),
+            Ask::Open => self.open(inode),
+            Ask::Release(handle) => {
+                self.handles.close(*handle);
+                Ok(Body::default())
+            }
+            Ask::Read { handle, offset, size } => self.read(inode, *handle, *offset, *size),
             Ask::Write { offset, append, data } => self.write(inode, *offset, *append, data),
             // struct fuse_open_out: no handle, no flags.
             Ask::OpenDir => Ok(Body::default().zeros(16)),
@@ -82,8 +84,9 @@ impl Session {
             // struct fuse_kstatfs: no blocks, so that df(1) skips it; block size, longest name.
             Ask::StatFs => Ok(Body::default().zeros(40).u32(4096).u32(255).u32(4096).zeros(28)),
             Ask::Refused(errno) => Err((*errno).into()),
-            Ask::Forget(_) | Ask::Silent => Err(Errno::NOSYS.into()),
-        }
+            Ask::Forget(_) | Ask::Silent => return Ok(None),
+        };
+        body.map(Some)
     }
 
     fn place(&self, inode: u64) -> io::Result<Place> {
@@ -119,19 +122,20 @@ impl Session {
             }
         };
         let valid = if mode & libc::S_IFMT == libc::S_IFREG { Duration::ZERO } else { valid };
-        let mtime = self.inodes.texts.get(&inode).and_then(|text| text.snapshot.as_ref()).map(|it| it.mtime);
+        let mtime = self.inodes.texts.get(&inode).map(|it| it.mtime);
         let owner = self.emulation.facts.root;
         Ok(Attr { node: inode, size: 0, mtime: mtime.unwrap_or_default(), mode, owner, valid })
     }
 
-    /// Attributes, with the size of a snapshot that is made unless there is a fresh one.
-    fn attr(&mut self, inode: u64, thread: u32, held: bool) -> io::Result<Attr> {
+    /// Attributes, with the size of a snapshot. `held`: for a file that is open.
+    fn attr(&mut self, inode: u64, held: bool) -> io::Result<Attr> {
         let place = self.place(inode)?;
         let mut attr = self.shape(inode, &place)?;
         match attr.mode & libc::S_IFMT {
             libc::S_IFREG => {
-                let (snapshot, valid) = self.snapshot(inode, &place, thread, held)?;
-                (attr.size, attr.mtime, attr.valid) = (snapshot.size(), snapshot.mtime, valid);
+                let snapshot = self.snapshot(inode, &place, if held { GRACE } else { Duration::ZERO })?;
+                (attr.size, attr.mtime) = (snapshot.size(), snapshot.mtime);
+                attr.valid = snapshot.remains(self.fresh(&place), GRACE, Instant::now()).unwrap_or_default();
             }
             libc::S_IFLNK => attr.size = self.entry(&place)?.target()?.len().try_into().unwrap_or(0),
             _ => {}
@@ -139,33 +143,23 @@ impl Session {
         Ok(attr)
     }
 
-    /// The snapshot of a file, and for how long it still serves.
-    fn snapshot(
-        &mut self,
-        inode: u64,
-        place: &Place,
-        thread: u32,
-        held: bool,
-    ) -> io::Result<(&mut Snapshot, Duration)> {
-        let fresh = self.fresh(place);
-        let now = Instant::now();
-        let old = self.inodes.texts.get(&inode).filter(|text| !text.dirty).and_then(|text| text.snapshot.as_ref());
-        let remains = old.and_then(|old| old.remains(fresh, thread, held, now));
-        let text = if remains.is_none() { Some(self.text(place)?) } else { None };
-        let slot = self.inodes.texts.entry(inode).or_default();
-        if let Some(text) = text {
-            let new = Snapshot::new(text, slot.snapshot.as_ref(), slot.dirty, thread, Instant::now());
-            (slot.snapshot, slot.dirty) = (Some(new), false);
+    /// The last snapshot of a file, or a new one when that is no longer fresh, with so much grace.
+    fn snapshot(&mut self, inode: u64, place: &Place, grace: Duration) -> io::Result<Arc<Snapshot>> {
+        let old = self.inodes.texts.get(&inode);
+        if let Some(old) = old.filter(|old| old.remains(self.fresh(place), grace, Instant::now()).is_some()) {
+            return Ok(old.clone());
         }
-        let snapshot = slot.snapshot.as_mut().ok_or(Errno::IO)?;
-        Ok((snapshot, remains.unwrap_or(fresh)))
+        let new = Arc::new(Snapshot::new(self.text(place)?, old.map(Arc::as_ref), Instant::now()));
+        self.inodes.texts.insert(inode, new.clone());
+        Ok(new)
     }
 
     fn fresh(&self, place: &Place) -> Duration {
         let Place::Node(index) = place else { return MIRROR_FRESH };
         match self.inodes.nodes.get(*index).map(|node| node.kind) {
             Some(Kind::Live(live)) => live.fresh,
-            Some(Kind::Kept(_)) => KEPT_FRESH,
+            // Another shim may write it: that of a container of the same network namespace.
+            Some(Kind::Kept(_)) => Duration::ZERO,
             _ => EVER,
         }
     }
@@ -208,27 +202,54 @@ impl Session {
         }
     }
 
-    fn read(&mut self, inode: u64, offset: u64, size: u32, thread: u32) -> io::Result<Body> {
-        let place = self.place(inode)?;
-        // What the last GETATTR told of, however old; the kernel asks before it reads.
-        if self.inodes.texts.get(&inode).is_none_or(|text| text.snapshot.is_none()) {
-            self.snapshot(inode, &place, thread, true)?;
+    /// ENOSYS, by which the kernel learns that nothing is to be opened; where each open file has a text of its own,
+    /// `struct fuse_open_out` with `FOPEN_DIRECT_IO`.
+    fn open(&mut self, inode: u64) -> io::Result<Body> {
+        if self.part == Part::Cached {
+            return Err(Errno::NOSYS.into());
         }
-        let text = self.inodes.texts.get_mut(&inode).and_then(|text| text.snapshot.as_mut()).ok_or(Errno::IO)?;
-        std::thread::sleep(text.wait(thread, Instant::now()));
-        Ok(Body::default().bytes(text.read(offset, size, thread, Instant::now())))
+        let place = self.place(inode)?;
+        // The one of which the size was told when the kernel checked the permissions: splice(2) goes by the size.
+        let snapshot = self.snapshot(inode, &place, GRACE)?;
+        let handle = self.handles.open(inode, Some(snapshot)).ok_or(Errno::NFILE)?;
+        Ok(Body::default().u64(handle).u32(1).u32(0))
+    }
+
+    /// From the page cache's part, what the last GETATTR told of, however old; the kernel asks before it reads its own pages. Else what the
+    /// open file reads, made anew when it is read from the start again.
+    fn read(&mut self, inode: u64, handle: u64, offset: u64, size: u32) -> io::Result<Body> {
+        let place = self.place(inode)?;
+        let known = match self.part {
+            Part::Cached => self.inodes.texts.get(&inode),
+            Part::Direct => self.handles.snapshot(handle),
+        };
+        let lasts = |it: &&Arc<Snapshot>| {
+            self.part == Part::Cached || offset > 0 || it.remains(self.fresh(&place), GRACE, Instant::now()).is_some()
+        };
+        let snapshot = match known.filter(lasts).cloned() {
+            Some(snapshot) => snapshot,
+            None => {
+                let snapshot = self.snapshot(inode, &place, GRACE)?;
+                if self.part == Part::Direct && !self.handles.renew(handle, snapshot.clone()) {
+                    return Err(Errno::BADF.into());
+                }
+                snapshot
+            }
+        };
+        Ok(Body::default().bytes(snapshot.read(offset, size)))
     }
 
     /// A value is written at once, from offset 0; what comes at another offset is ignored as with `kernel.sysctl_writes_strict=1`
     /// (Documentation/admin-guide/sysctl/kernel.rst). For procfs the end of a file is offset 0.
     fn write(&mut self, inode: u64, offset: u64, append: bool, data: &[u8]) -> io::Result<Body> {
-        let Place::Node(index) = self.place(inode)? else { return Err(Errno::ACCESS.into()) };
+        let place = self.place(inode)?;
+        let Place::Node(index) = place else { return Err(Errno::ACCESS.into()) };
         let node = *self.inodes.nodes.get(index).ok_or(Errno::STALE)?;
         let Kind::Kept(_) = node.kind else { return Err(Errno::ACCESS.into()) };
-        // Whatever comes of it, the kernel has copied the data into its page.
-        self.inodes.texts.entry(inode).or_default().dirty = true;
         if offset == 0 || append {
             self.emulation.write_kept(node, data)?;
+            self.inodes.texts.remove(&inode);
+            self.handles.outdate(inode);
         }
         // struct fuse_write_out: all of it.
         Ok(Body::default().u32(data.len().try_into().map_err(|_| Errno::INVAL)?).u32(0))
@@ -293,11 +314,15 @@ fn name(session: &Session, index: usize) -> Vec<u8> {
 }
 
 /// `struct fuse_init_out`. A kernel of a newer major number asks again after the answer; there is none of an older.
-fn init(major: u32, max_readahead: u32, flags: u32) -> io::Result<Body> {
+fn init(major: u32, max_readahead: u32, flags: u32, part: Part) -> io::Result<Body> {
     if major < abi::MAJOR {
         return Err(Errno::PROTO.into());
     }
-    let versions = Body::default().u32(abi::MAJOR).u32(abi::MINOR).u32(max_readahead).u32(flags & abi::FLAGS);
+    let flags = match part {
+        Part::Cached => flags & (abi::FLAGS | abi::NO_OPEN_SUPPORT),
+        Part::Direct => flags & abi::FLAGS,
+    };
+    let versions = Body::default().u32(abi::MAJOR).u32(abi::MINOR).u32(max_readahead).u32(flags);
     // Background requests and the congestion threshold are the kernel's own; a time has a granularity of 1 ns.
     let sizes = versions.u16(0).u16(0).u32(abi::MAX_WRITE).u32(1);
     Ok(sizes.zeros(36))

@@ -79,3 +79,58 @@ pub(super) fn flat(text: &str) -> HashMap<String, u64> {
     };
     text.lines().filter_map(pair).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's own directory")]
+pub(super) mod tests {
+    use super::*;
+
+    /// A hierarchy of a container's group `own/` and the one above.
+    pub(in crate::render) fn levels(own: &[(&str, &str)], above: &[(&str, &str)]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("own");
+        std::fs::create_dir(&dir).unwrap();
+        for (dir, files) in [(dir.as_path(), own), (root.path(), above)] {
+            for (name, text) in files.iter().chain(&[("cgroup.procs", "")]) {
+                std::fs::write(dir.join(name), text).unwrap();
+            }
+        }
+        root
+    }
+
+    pub(in crate::render) fn groups(root: &Path, v2: bool) -> Groups {
+        Groups::at(v2, &root.join("own"))
+    }
+
+    #[test]
+    fn levels_end_with_the_hierarchy() {
+        let root = levels(&[("a", "1\n")], &[("a", "2\n"), ("b", "max\n"), ("c", "\n")]);
+        let groups = groups(root.path(), true);
+        assert_eq!(groups.levels().collect::<Vec<_>>(), [root.path().join("own").as_path(), root.path()]);
+        assert_eq!((groups.number("a"), groups.number("b")), (Some(1), None));
+        assert_eq!(groups.read_nearest("b").as_deref(), Some("max\n"));
+        assert_eq!((groups.read_nearest("c"), number("max"), number("x")), (None, Some(u64::MAX), None));
+    }
+
+    #[test]
+    fn a_controller_is_on_its_v1_hierarchy_or_else_on_the_unified_one() {
+        let (one, two) = (levels(&[], &[]), levels(&[], &[]));
+        let own = |root: &tempfile::TempDir| root.path().join("own");
+        let facts = Facts {
+            root: 0,
+            id: String::new(),
+            init: 1,
+            cgroups: vec![(Vec::new(), own(&two)), (vec!["cpu".into(), "cpuacct".into()], own(&one))],
+            values: std::fs::File::open("/").unwrap().into(),
+        };
+        let of = |controller| {
+            let groups = Groups::of(&facts, controller);
+            (groups.v2, groups.own().map(Path::to_owned))
+        };
+        assert_eq!(of("cpuacct"), (false, Some(own(&one))));
+        assert_eq!(of("memory"), (true, Some(own(&two))));
+        assert_eq!(Groups::unified(&facts).own(), Some(own(&two).as_path()));
+        let none = Facts { cgroups: Vec::new(), ..facts };
+        assert_eq!(Groups::of(&none, "memory").own(), None);
+    }
+}

@@ -51,6 +51,8 @@ pub struct Live {
     pub render: crate::render::Render,
     /// For how long it is as good as new: the value's own resolution.
     pub fresh: Duration,
+    /// Whether its length hardly ever changes, so that it is served from the page cache.
+    pub steady: bool,
 }
 
 /// See [`Kind::Kept`].
@@ -91,7 +93,25 @@ pub struct Mirror {
     pub shows: crate::render::Shows,
 }
 
+/// Which of a container's two filesystems has a node: see [`crate::fuse`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// What is only read, and hardly ever changes its length.
+    Cached,
+    /// All else.
+    Direct,
+}
+
 impl Node {
+    /// The filesystem that it is an entry of.
+    pub fn part(&self) -> Part {
+        match self.kind {
+            Kind::Kept(_) => Part::Direct,
+            Kind::Live(live) if !live.steady => Part::Direct,
+            Kind::Live(_) | Kind::Fixed(_) | Kind::Empty | Kind::Mirror(_) => Part::Cached,
+        }
+    }
+
     /// The name of its entry in the root directory of the FUSE filesystem: its path, with dots for slashes.
     pub fn name(&self) -> String {
         self.path.trim_start_matches('/').replace('/', ".")

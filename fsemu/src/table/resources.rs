@@ -15,7 +15,12 @@ pub(super) const NODES: &[Node] = &[
     ),
     row("/proc/diskstats", render::diskstats, 1000, "The transfers of the container's group."),
     row("/proc/loadavg", render::loadavg, 1000, "The load of the container's own tasks."),
-    row("/proc/meminfo", render::meminfo, 100, "The least memory limit of the container's group and those above it."),
+    steady(
+        "/proc/meminfo",
+        render::meminfo,
+        100,
+        "The least memory limit of the container's group and those above it.",
+    ),
     row("/proc/pressure/cpu", render::cpu_pressure, 100, "The pressure of the container's own group."),
     row("/proc/pressure/io", render::io_pressure, 100, "The pressure of the container's own group."),
     row("/proc/pressure/memory", render::memory_pressure, 100, "The pressure of the container's own group."),
@@ -26,7 +31,7 @@ pub(super) const NODES: &[Node] = &[
         "The processors of `/proc/cpuinfo`, and the time that the container used of them.",
     ),
     row("/proc/swaps", render::swaps, 1000, "The least swap limit of the container's group and those above it."),
-    row(
+    steady(
         "/proc/uptime",
         render::uptime,
         10,
@@ -36,6 +41,15 @@ pub(super) const NODES: &[Node] = &[
 
 /// A value that changes, with its resolution in milliseconds.
 const fn row(path: &'static str, render: Render, fresh: u64, reason: &'static str) -> Node {
-    let kind = Kind::Live(Live { render, fresh: Duration::from_millis(fresh) });
+    node(path, render, fresh, false, reason)
+}
+
+/// The same, of a text whose length hardly ever changes.
+const fn steady(path: &'static str, render: Render, fresh: u64, reason: &'static str) -> Node {
+    node(path, render, fresh, true, reason)
+}
+
+const fn node(path: &'static str, render: Render, fresh: u64, steady: bool, reason: &'static str) -> Node {
+    let kind = Kind::Live(Live { render, fresh: Duration::from_millis(fresh), steady });
     Node { path, mode: 0o444, kind, own_proc_only: false, reason }
 }

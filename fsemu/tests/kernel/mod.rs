@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, mpsc};
 
-use fsemu::table::Node;
+use fsemu::table::{Node, Part};
 use fsemu::{Emulation, Facts, fuse};
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
@@ -15,7 +15,7 @@ pub(crate) const ROOT: u32 = 1_000_000;
 
 /// Serves these nodes at the path that `test` is given, and sees that the server ends with the mount.
 #[allow(clippy::disallowed_methods, reason = "a mount namespace of the test's own")]
-pub(crate) fn served(nodes: Vec<&'static Node>, test: impl FnOnce(&Path) + Send) {
+pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&Path) + Send) {
     let values = tempfile::tempdir().expect("a directory");
     let facts = Facts {
         root: ROOT,
@@ -28,7 +28,7 @@ pub(crate) fn served(nodes: Vec<&'static Node>, test: impl FnOnce(&Path) + Send)
     let emulation = Arc::new(Emulation::of(facts, nodes));
     let (sender, receiver) = mpsc::channel::<OwnedFd>();
     // Not of the namespace of the mount, which it would keep.
-    let server = std::thread::spawn(move || fuse::serve(receiver.recv().expect("a device"), emulation));
+    let server = std::thread::spawn(move || fuse::serve(receiver.recv().expect("a device"), emulation, part));
     let run = move || {
         // SAFETY: the thread has just started and shares its file system attributes with nobody who relies on them;
         // descriptors stay shared.
