@@ -280,7 +280,7 @@ async fn build(
         groups,
         binds: order.binds,
     };
-    let mut created = shared.launcher.create(&order, fds, |device, init| served.serve(device, init)).await?;
+    let mut created = shared.launcher.create(&order, fds, |devices, init| served.serve(devices, init)).await?;
     failpoint::hit("create-built", &request.id);
     grounds.hold_root(created.root.take());
     for note in &created.notes {

@@ -1,4 +1,4 @@
-//! The container's emulated files: a thread of the shim's own serves them for as long as one of them is mounted anywhere.
+//! The container's emulated files: threads of the shim's own serve them for as long as one of them is mounted anywhere.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,8 +7,9 @@ use std::sync::Arc;
 use fsemu::{Emulation, Facts};
 
 use super::cgroup::Cgroup;
+use crate::stage::emulation::PARTS;
 
-/// What the thread needs besides the standard library's own: the text of one file at a time is on the heap.
+/// What a thread needs besides the standard library's own: the text of one file at a time is on the heap.
 const STACK: usize = 128 << 10;
 
 /// What is known of the container before its init exists.
@@ -24,19 +25,24 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Serves them over `device` until the last mount of them is gone, which is when the container's mount namespace ends.
+    /// Serves each of [`PARTS`] over its device until the last mount of it is gone, which is when the container's mount
+    /// namespace ends.
     ///
     /// # Errors
-    /// When there is no thread to be had.
-    pub(super) fn serve(self, device: OwnedFd, init: i32) -> io::Result<()> {
+    /// When there is no thread to be had. What is served already ends when whoever has mounted it gives it up.
+    pub(super) fn serve(self, devices: Vec<OwnedFd>, init: i32) -> io::Result<()> {
         let Self { id, root, cgroup, values } = self;
-        let name = id.clone();
-        let emulation = Arc::new(Emulation::new(Facts { root, id, init, cgroups: cgroup.directories(), values }));
-        let serve = move || {
-            if let Err(error) = fsemu::fuse::serve(device, emulation) {
-                log::warn!(container = name.as_str(); "the emulated files are served no more: {error}");
-            }
-        };
-        std::thread::Builder::new().name("eci-emulation".to_owned()).stack_size(STACK).spawn(serve).map(drop)
+        let facts = Facts { root, id: id.clone(), init, cgroups: cgroup.directories(), values };
+        let emulation = Arc::new(Emulation::new(facts));
+        for (part, device) in PARTS.into_iter().zip(devices) {
+            let (id, emulation) = (id.clone(), emulation.clone());
+            let serve = move || {
+                if let Err(error) = fsemu::fuse::serve(device, emulation, part) {
+                    log::warn!(container = id.as_str(); "emulated files are served no more: {error}");
+                }
+            };
+            std::thread::Builder::new().name("eci-emulation".to_owned()).stack_size(STACK).spawn(serve)?;
+        }
+        Ok(())
     }
 }

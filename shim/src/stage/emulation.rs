@@ -1,15 +1,15 @@
 //! The files of /proc and /sys that tell of the container where the kernel tells of the host: each is bound over the
 //! container's own.
 //!
-//! [`mount`] makes their filesystem when the stage has init at work, and hands the shim its device, so that its loop runs by
-//! the time [`Emulated::bind`] needs them. Invariant: no path of ours touches the mount before the shim has said that it is
-//! served, as whoever looks a name up there waits for an answer; and the device is nowhere but in the shim after that: when
+//! [`mount`] makes their filesystems when the stage has init at work, and hands the shim the devices, so that its loops run by
+//! the time [`Emulated::bind`] needs them. Invariant: no path of ours touches the mounts before the shim has said that they are
+//! served, as whoever looks a name up there waits for an answer; and a device is nowhere but in the shim after that: when
 //! the shim dies the files answer ENOTCONN.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use fsemu::table::{Kind, Node};
+use fsemu::table::{Kind, Node, Part};
 use policy::plan::{ContainerPath, MountKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, statx};
 use rustix::io::Errno;
@@ -19,22 +19,33 @@ use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Serving};
 use super::mounts::Builder;
 
+/// The filesystems that the files of one container are on, in the order in which their devices are sent to the shim.
+pub(crate) const PARTS: [Part; 2] = [Part::Cached, Part::Direct];
+
 /// Where procfs and sysfs are mounted.
 const PLACES: [&str; 2] = ["/proc", "/sys"];
 
-/// The filesystem of emulated files, which is nowhere yet.
-pub(super) struct Emulated(Detached);
+/// The filesystems of emulated files, which are nowhere yet: one for each part.
+pub(super) struct Emulated(Vec<(Part, Detached)>);
 
-/// Makes it, and has the shim serve it. None where the kernel has no FUSE, which is a note for the log, and where a
+/// A filesystem of emulated files that is attached, by its root.
+struct Shown {
+    part: Part,
+    root: OwnedFd,
+}
+
+/// Makes them, and has the shim serve them. None where the kernel has no FUSE, which is a note for the log, and where a
 /// container has neither procfs nor sysfs.
 pub(super) fn mount(control: &Channel, order: &BuildOrder) -> Result<Option<Emulated>, Failure> {
     if !PLACES.iter().any(|place| is_the_kernels(order, place)) {
         return Ok(None);
     }
-    match fsemu::fuse::mount() {
-        Ok((mount, device)) => {
-            tell(control, &Report::Emulation, &[device.as_fd()])?;
-            Ok(Some(Emulated(mount)))
+    let made: userns::Result<Vec<_>> = PARTS.iter().map(|part| Ok((*part, fsemu::fuse::mount()?))).collect();
+    match made {
+        Ok(made) => {
+            let devices: Vec<_> = made.iter().map(|(_, (_, device))| device.as_fd()).collect();
+            tell(control, &Report::Emulation, &devices)?;
+            Ok(Some(Emulated(made.into_iter().map(|(part, (mount, _))| (part, mount)).collect())))
         }
         Err(cause) => {
             tell(control, &Report::Note(format!("runs without emulated files: {cause}")), &[])?;
@@ -54,7 +65,8 @@ impl Emulated {
             // The shim is gone, or has given the container up.
             None => std::process::exit(1),
         }
-        let root = self.place(builder.scratch)?;
+        let shown =
+            self.0.iter().map(|(part, mount)| show(*part, mount, builder.scratch)).collect::<Result<Vec<_>, _>>()?;
         for place in PLACES.into_iter().filter(|place| is_the_kernels(builder.order, place)) {
             let Some(top) = builder.tree.try_open(&path(place)?)? else { continue };
             let mount = look(&top, place)?.stx_mnt_id;
@@ -66,40 +78,40 @@ impl Emulated {
                     Some((of, parent)) if of == directory => parent,
                     _ => builder.tree.try_open(&path(directory)?)?,
                 };
-                if let Some(parent) = &parent {
-                    cover(builder, root.as_fd(), node, &Spot { parent, name, mount })?;
+                let root = shown.iter().find(|shown| shown.part == node.part()).map(|shown| shown.root.as_fd());
+                if let (Some(parent), Some(root)) = (&parent, root) {
+                    cover(builder, root, node, &Spot { parent, name, mount })?;
                 }
                 last = Some((directory, parent));
             }
         }
         Ok(())
     }
+}
 
-    /// Attaches it where no container has a path to, as mounts can be cloned only from attached ones (before Linux 6.15), and
-    /// returns its root, of which every entry has been read once: a lookup asks the shim no more.
-    #[expect(clippy::disallowed_methods, reason = "a single name on a tmpfs of our own")]
-    fn place(&self, scratch: &Detached) -> Result<OwnedFd, Failure> {
-        let name = "emulated";
-        rustix::fs::mkdirat(scratch.fd(), name, Mode::RWXU)
-            .map_err(Failure::at("make", "a place for emulated files"))?;
-        let open = |directory, name, flags| {
-            rustix::fs::openat(directory, name, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-        };
-        open(scratch.fd(), name, OFlags::PATH)
-            .and_then(|place| self.0.attach_at(place))
-            .map_err(Failure::at("mount", "the emulated files"))?;
-        let read = || -> rustix::io::Result<OwnedFd> {
-            let root = open(self.0.fd(), ".", OFlags::RDONLY)?;
-            // Room for all of them, and none is asked for after the last: each call is a question to the shim.
-            let mut entries = vec![MaybeUninit::uninit(); 64 << 10];
-            let mut entries = RawDir::new(&root, &mut entries);
-            for _ in 0..2 + fsemu::table::nodes().count() {
-                entries.next().transpose()?;
-            }
-            Ok(root)
-        };
-        read().map_err(Failure::at("list", "the emulated files"))
-    }
+/// Attaches a part where no container has a path to, as mounts can be cloned only from attached ones (before Linux 6.15), and
+/// returns its root, of which every entry has been read once: a lookup asks the shim no more.
+#[expect(clippy::disallowed_methods, reason = "a single name on a tmpfs of our own")]
+fn show(part: Part, mount: &Detached, scratch: &Detached) -> Result<Shown, Failure> {
+    let name = format!("emulated-{part:?}");
+    rustix::fs::mkdirat(scratch.fd(), &name, Mode::RWXU).map_err(Failure::at("make a place for", "emulated files"))?;
+    let open = |directory, name: &str, flags| {
+        rustix::fs::openat(directory, name, flags | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    open(scratch.fd(), &name, OFlags::PATH)
+        .and_then(|place| mount.attach_at(place))
+        .map_err(Failure::at("mount", "the emulated files"))?;
+    let read = || -> rustix::io::Result<OwnedFd> {
+        let root = open(mount.fd(), ".", OFlags::RDONLY)?;
+        // Room for all of them, and none is asked for after the last: each call is a question to the shim.
+        let mut entries = vec![MaybeUninit::uninit(); 64 << 10];
+        let mut entries = RawDir::new(&root, &mut entries);
+        for _ in 0..2 + fsemu::table::nodes().filter(|node| node.part() == part).count() {
+            entries.next().transpose()?;
+        }
+        Ok(root)
+    };
+    Ok(Shown { part, root: read().map_err(Failure::at("list", "the emulated files"))? })
 }
 
 /// Where a node may be bound.

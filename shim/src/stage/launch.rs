@@ -104,12 +104,12 @@ impl Launcher {
     }
 
     /// Makes a container. When it fails nothing of it is left: its init is killed and every stage is reaped.
-    /// `serve` is given the device of the emulated files, and init's pid.
+    /// `serve` is given the devices of the emulated files ([`Report::Emulation`]), and init's pid.
     pub(crate) async fn create(
         &self,
         order: &BuildOrder,
         fds: OrderFds,
-        serve: impl FnOnce(OwnedFd, i32) -> io::Result<()>,
+        serve: impl FnOnce(Vec<OwnedFd>, i32) -> io::Result<()>,
     ) -> Result<Created, LaunchError> {
         let (init, theirs) = Channel::pair().map_err(channel("make init's control socket"))?;
         let init = AsyncChannel::new(init).map_err(channel("watch init's control socket"))?;
@@ -261,7 +261,7 @@ struct Progress {
     pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     root: Option<OwnedFd>,
-    device: Option<OwnedFd>,
+    devices: Option<Vec<OwnedFd>>,
     notes: Vec<String>,
     built: bool,
     ready: bool,
@@ -274,7 +274,7 @@ impl Progress {
         &mut self,
         stage: &Stage,
         init: &AsyncChannel,
-        serve: impl FnOnce(OwnedFd, i32) -> io::Result<()>,
+        serve: impl FnOnce(Vec<OwnedFd>, i32) -> io::Result<()>,
         hooks: impl AsyncFnOnce(i32) -> Result<(), LaunchError>,
     ) -> Result<(), LaunchError> {
         let (mut serve, mut hooks) = (Some(serve), Some(hooks));
@@ -291,10 +291,10 @@ impl Progress {
                 None => init_open = false,
             }
             if let Some(pidfd) = &self.pidfd
-                && let Some(device) = self.device.take()
+                && let Some(devices) = self.devices.take()
                 && let Some(serve) = serve.take()
             {
-                let served = pid_of(pidfd.as_fd()).and_then(|pid| serve(device, pid));
+                let served = pid_of(pidfd.as_fd()).and_then(|pid| serve(devices, pid));
                 // A stage that has gone meanwhile has left its word.
                 let _gone = stage.control.send(&Serving(served.is_ok()));
                 self.notes.extend(served.err().map(|cause| format!("runs without emulated files: {cause}")));
@@ -346,7 +346,7 @@ impl Progress {
                 }
             }
             Report::Terminal => self.terminal = fds.pop(),
-            Report::Emulation => self.device = fds.pop(),
+            Report::Emulation => self.devices = Some(fds),
             Report::Root => self.root = fds.pop(),
             Report::Built => self.built = true,
             Report::Ready => self.ready = true,

@@ -20,7 +20,7 @@ mod cgroupfs;
 pub(crate) mod channel;
 mod copy_up;
 mod dev;
-mod emulation;
+pub(crate) mod emulation;
 mod exec;
 mod filter;
 pub(crate) mod hook;
