@@ -1,15 +1,15 @@
 //! `fsemu` shows: files of /proc and /sys that tell the container's truth where the kernel tells the host's.
 //!
 //! One container has one FUSE filesystem ([`fuse`]), served by the shim. Its root directory has an entry for each
-//! [`table::Node`], named [`table::Node::name`]; the shim binds each over the file of the container's own procfs or sysfs
-//! that it stands for, and locks it there. Reads are answered from the page cache for as long as a value's resolution
-//! ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a store of the
-//! container's own ([`store`]).
+//! [`table::Node`], named [`table::Node::name`]; the shim binds each over the file of the container's own procfs or
+//! sysfs that it stands for, and locks it there. Reads are answered from the page cache for as long as a value's
+//! resolution ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a
+//! store of the container's own ([`store`]).
 //!
 //! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
-//! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of the
-//! kernel's.
+//! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of
+//! the kernel's.
 
 pub mod fuse;
 pub mod render;
@@ -40,9 +40,11 @@ pub struct Facts {
     pub id: String,
     /// Its init, as the shim's pid namespace counts.
     pub init: i32,
-    /// Its cgroups: one directory on the unified hierarchy, one for each v1 hierarchy; the controllers with each, none for cgroup v2.
+    /// Its cgroups: one directory on the unified hierarchy, one for each v1 hierarchy; the controllers with each, none
+    /// for cgroup v2.
     pub cgroups: Vec<(Vec<String>, PathBuf)>,
-    /// The directory in which written values are kept: that of the lease, which containers of one network namespace share.
+    /// The directory in which written values are kept: that of the lease, which containers of one network namespace
+    /// share.
     pub values: OwnedFd,
 }
 

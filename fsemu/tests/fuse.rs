@@ -1,6 +1,13 @@
 //! The filesystem as the kernel and its users see it. These tests need root.
 
-#[allow(unsafe_code)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test's helpers fail the test"
+)]
+
 mod kernel;
 
 use std::fs::{self, File, OpenOptions};
@@ -11,13 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use fsemu::Emulation;
-use fsemu::table::{Check, Kept, Kind, Live, Mirror, Node, Part, Seed};
-use kernel::{ROOT, served, shell};
+use fsemu::table::{Kind, Live, Mirror, Node, Part};
+use kernel::{ROOT, errno, node, served, shell};
 use rustix::io::Errno;
-
-const fn node(path: &'static str, mode: u32, kind: Kind) -> Node {
-    Node { path, mode, kind, own_proc_only: false, reason: "a test" }
-}
 
 const fn live(path: &'static str, render: fsemu::render::Render, fresh: u64, steady: bool) -> Node {
     node(path, 0o444, Kind::Live(Live { render, fresh: Duration::from_millis(fresh), steady }))
@@ -25,10 +28,6 @@ const fn live(path: &'static str, render: fsemu::render::Render, fresh: u64, ste
 
 static FIXED: Node = node("/proc/fixed", 0o444, Kind::Fixed("fixed\n"));
 static EMPTY: Node = node("/proc/empty", 0o555, Kind::Empty);
-static KEPT: Node = {
-    let check = Check::Integer(0, 100);
-    node("/proc/sys/kept", 0o644, Kind::Kept(Kept { seed: Seed::Text("1\n"), check }))
-};
 static MIRROR: Node = {
     fn shows(_: &Emulation, name: &str) -> bool {
         name != "cpu1"
@@ -62,10 +61,6 @@ fn whole(text: &[u8]) -> bool {
     text.len() == length && text[end + 1..].iter().all(|byte| Some(byte) == text.last())
 }
 
-fn errno<T>(result: io::Result<T>) -> Option<Errno> {
-    result.err().and_then(|error| Errno::from_io_error(&error))
-}
-
 #[test]
 fn every_node_of_the_table_reads_alike_in_every_way() {
     [Part::Cached, Part::Direct].into_iter().for_each(|part| served(part, Vec::new(), |root| reads_alike(part, root)));
@@ -93,6 +88,8 @@ fn reads_alike(part: Part, root: &Path) {
         let stat = fs::metadata(&path).unwrap();
         assert_eq!((stat.uid(), stat.gid(), stat.mode()), (ROOT, ROOT, 0o100_444), "{name}");
         let lines = |text: &str| text.lines().count();
+        let copied = shell(root, &format!("f=$(mktemp); cp {name} $f; cat $f; rm $f"));
+        assert_eq!(lines(&copied), lines(&text), "cp {name}: {copied}");
         for how in
             ["cat", "busybox cat", "dd bs=1 status=none if=", "dd bs=7 status=none if=", "head -c 9999999", "tac"]
         {
@@ -197,75 +194,6 @@ fn a_value_is_fresh_when_its_resolution_has_passed() {
 }
 
 #[test]
-fn a_written_value_shows_at_once_as_the_kernel_would_show_it() {
-    served(Part::Direct, vec![&KEPT], |root| {
-        let path = root.join("proc.sys.kept");
-        let read = || fs::read_to_string(&path).unwrap();
-        assert_eq!(read(), "1\n");
-        assert_eq!(shell(root, "echo 22 >proc.sys.kept && cat proc.sys.kept"), "22\n");
-        assert_eq!(shell(root, "echo 7 >>proc.sys.kept && cat proc.sys.kept"), "7\n");
-        assert_eq!(shell(root, "printf ' 8 ' >proc.sys.kept && cat proc.sys.kept"), "8\n");
-        assert_eq!(shell(root, "printf ' 8 ' >proc.sys.kept && cat proc.sys.kept"), "8\n");
-        let write = |text: &str| OpenOptions::new().write(true).open(&path)?.write_all(text.as_bytes());
-        for bad in ["101", "-1", "x", "1 2"] {
-            assert_eq!(errno(write(bad)), Some(Errno::INVAL), "{bad}");
-            assert_eq!(read(), "8\n", "after {bad}");
-        }
-        // Elsewhere than at the start a write is ignored, whatever it is.
-        let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        assert_eq!(file.write_at(b"99", 1).unwrap(), 2);
-        assert_eq!(read(), "8\n");
-        assert_eq!(file.write_at(b"100\n", 0).unwrap(), 4);
-        assert_eq!(read(), "100\n");
-        // Truncated to whatever length, it stays.
-        file.set_len(0).unwrap();
-        assert_eq!(read(), "100\n");
-        file.set_len(1000).unwrap();
-        assert_eq!((read(), fs::metadata(&path).unwrap().len()), ("100\n".into(), 4));
-        assert_eq!(shell(root, "truncate -s 0 proc.sys.kept; cat proc.sys.kept"), "100\n");
-        // A page and more.
-        assert!(write(&"9".repeat(10_000)).is_err());
-        assert_eq!(read(), "100\n");
-    });
-}
-
-#[test]
-fn writers_at_once_leave_one_of_their_values() {
-    served(Part::Direct, vec![&KEPT], |root| {
-        let path = root.join("proc.sys.kept");
-        std::thread::scope(|scope| {
-            for writer in 0..4 {
-                let path = &path;
-                scope.spawn(move || {
-                    for turn in 0..100 {
-                        fs::write(path, format!("{}\n", writer * 10 + turn % 10)).unwrap();
-                        let value: i32 = fs::read_to_string(path).unwrap().trim().parse().unwrap();
-                        assert!((0..40).contains(&value));
-                    }
-                });
-            }
-        });
-    });
-}
-
-#[test]
-fn what_procfs_refuses_of_a_value_is_refused_alike() {
-    served(Part::Direct, vec![&KEPT, &FIXED], |root| {
-        let kept = root.join("proc.sys.kept");
-        let perm = Some(Errno::PERM);
-        assert_eq!(fs::read_dir(root).unwrap().count(), 1, "of its part only");
-        assert_eq!(errno(fs::set_permissions(&kept, std::os::unix::fs::PermissionsExt::from_mode(0o600))), perm);
-        assert_eq!(errno(std::os::unix::fs::chown(&kept, Some(0), None)), perm);
-        assert_eq!(errno(fs::rename(&kept, root.join("other"))), perm);
-        assert_eq!(errno(fs::remove_file(&kept)), perm);
-        assert_eq!(errno(fs::hard_link(&kept, root.join("new"))), perm);
-        let attribute = rustix::fs::setxattr(&kept, "user.x", b"", rustix::fs::XattrFlags::empty());
-        assert_eq!(attribute, Err(Errno::OPNOTSUPP));
-        assert_eq!(fs::read_to_string(&kept).unwrap(), "1\n");
-    });
-}
-
-#[test]
 fn what_procfs_refuses_elsewhere_is_refused_alike() {
     served(Part::Cached, vec![&FIXED, &EMPTY, &FAILS], |root| {
         let (fixed, empty) = (root.join("proc.fixed"), root.join("proc.empty"));
@@ -282,6 +210,7 @@ fn what_procfs_refuses_elsewhere_is_refused_alike() {
         assert_eq!(errno(write), Some(Errno::ACCESS));
         assert_eq!(fs::read_to_string(&fixed).unwrap(), "fixed\n");
         assert_eq!(errno(fs::read(root.join("proc.fails"))), Some(Errno::OPNOTSUPP));
+        assert!(fs::metadata(root.join("proc.fails")).is_ok());
         assert_eq!(errno(File::open(&fixed).and_then(|it| it.sync_all())), Some(Errno::INVAL));
         assert_eq!(errno(fs::File::open(fixed.join("below"))), Some(Errno::NOTDIR));
         let stat = rustix::fs::statfs(root).unwrap();
@@ -316,6 +245,7 @@ fn a_mirrored_directory_shows_what_its_filter_lets_through() {
         let secret = shell(host, "find . -maxdepth 3 -type f ! -perm -o=r | grep -v cpu1 | head -1");
         if !secret.is_empty() {
             assert_eq!(errno(fs::read(ours.join(secret.trim()))), Some(Errno::ACCESS), "{secret}");
+            assert_eq!(fs::metadata(ours.join(secret.trim())).unwrap().mode() & 0o777, 0, "{secret}");
         }
     });
 }
@@ -344,22 +274,28 @@ fn a_reader_that_is_killed_leaves_the_server_running() {
 #[test]
 fn many_reads_finish() {
     served(Part::Cached, Vec::new(), |root| {
+        // Batches, of which the fastest tells most on a busy machine.
         let time = |path: &Path| {
-            let start = Instant::now();
-            for _ in 0..20_000 {
-                let mut text = [0; 64];
-                assert!(File::open(path).unwrap().read(&mut text).unwrap() > 0);
-            }
-            start.elapsed() / 20_000
+            let batch = || {
+                let start = Instant::now();
+                for _ in 0..1000 {
+                    let mut text = [0; 64];
+                    assert!(File::open(path).unwrap().read(&mut text).unwrap() > 0);
+                }
+                start.elapsed() / 1000
+            };
+            (0..20).map(|_| batch()).min().unwrap()
         };
         println!("native {:?}, ours {:?}", time(Path::new("/proc/uptime")), time(&root.join("proc.uptime")));
-        let cold = || {
-            let start = Instant::now();
-            fs::read(root.join("proc.uptime")).unwrap();
-            start.elapsed()
+        let cold = |path: &Path| {
+            let read = || {
+                std::thread::sleep(Duration::from_millis(60));
+                let start = Instant::now();
+                fs::read(path).unwrap();
+                start.elapsed()
+            };
+            (0..20).map(|_| read()).min().unwrap()
         };
-        let mut times: Vec<_> = (0..50).map(|_| (std::thread::sleep(Duration::from_millis(60)), cold()).1).collect();
-        times.sort();
-        println!("cold {:?}", times[25]);
+        println!("cold: native {:?}, ours {:?}", cold(Path::new("/proc/uptime")), cold(&root.join("proc.uptime")));
     });
 }

@@ -22,7 +22,8 @@ pub(super) const FLAGS: u32 = 1 | 1 << 12 | 1 << 13 | 1 << 18;
 /// `FUSE_NO_OPEN_SUPPORT`.
 pub(super) const NO_OPEN_SUPPORT: u32 = 1 << 17;
 
-/// `FATTR_SIZE`, and what may come with it: `FATTR_FH`, `FATTR_LOCKOWNER`, `FATTR_KILL_SUIDGID`, the times of a truncation.
+/// `FATTR_SIZE`, and what may come with it: `FATTR_FH`, `FATTR_LOCKOWNER`, `FATTR_KILL_SUIDGID`, the times of a
+/// truncation.
 const FATTR_SIZE: u32 = 1 << 3;
 const FATTR_MODE_UID_GID: u32 = 0b111;
 

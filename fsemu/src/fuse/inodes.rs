@@ -1,5 +1,5 @@
-//! Inode numbers: 1 is the root, the nodes follow in their order, and what lies below a mirrored directory gets the next free
-//! number for as long as the kernel refers to it.
+//! Inode numbers: 1 is the root, the nodes follow in their order, and what lies below a mirrored directory gets the
+//! next free number for as long as the kernel refers to it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -69,6 +69,17 @@ impl Inodes {
 
     pub(super) fn of_node(index: usize) -> u64 {
         FIRST + u64::try_from(index).unwrap_or(0)
+    }
+
+    /// The number for a directory's listing: 0xffffffff for what the kernel does not refer to, as libfuse has it.
+    pub(super) fn number(&self, place: &Place) -> u64 {
+        match place {
+            Place::Root => ROOT,
+            Place::Node(index) => Self::of_node(*index),
+            Place::Below(index, path) => {
+                self.numbers.get(&(*index, path.clone())).copied().unwrap_or(u64::from(u32::MAX))
+            }
+        }
     }
 
     /// The number of what lies below a mirrored directory, with one reference of the kernel's more.

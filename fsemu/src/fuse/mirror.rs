@@ -1,7 +1,7 @@
 //! A directory of the host's, seen through a filter, read-only: what everybody may read there.
 //!
-//! Invariant: what is not readable for others on the host is not readable here, whatever capabilities the container has over
-//! the ids that it is shown with.
+//! Invariant: what is not readable for others on the host is not readable here, whatever capabilities the container has
+//! over the ids that it is shown with.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};

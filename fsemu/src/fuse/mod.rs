@@ -1,24 +1,27 @@
 //! The FUSE filesystem of one container: [`mount`] makes it, [`serve`] answers its kernel.
 //!
-//! There are two of them for a container, one for each [`Part`] of the table. The root directory has an entry for each node of the
-//! part, named [`crate::table::Node::name`].
-//! * [`Part::Cached`] is served from the kernel's page cache: an open file costs no request (`FUSE_NO_OPEN_SUPPORT`), a read costs two
-//!   when the value's resolution has passed (GETATTR makes a new snapshot, whose exact size and new mtime drop the old
-//!   pages; READ fetches it), else none. Size and pages are the inode's, and a reader on its way while another learns of a new
-//!   size would get the old text cut, or zeros behind it: it is for texts whose length hardly ever changes.
-//! * [`Part::Direct`] goes past the page cache (`FOPEN_DIRECT_IO`): each open file has a text of its own, from its start to its end, as a
-//!   seq_file has. Values that are written are there too: through the page cache the kernel hands on what its page has by
-//!   then, which a reader who learns of another size meanwhile has cut (`truncate_pagecache` in `fuse_change_attributes`).
+//! There are two of them for a container, one for each [`Part`] of the table. The root directory has an entry for each
+//! node of the part, named [`crate::table::Node::name`].
+//! * [`Part::Cached`] is served from the kernel's page cache: an open file costs no request (`FUSE_NO_OPEN_SUPPORT`), a
+//!   read costs two when the value's resolution has passed (GETATTR makes a new snapshot, whose exact size and new
+//!   mtime drop the old pages; READ fetches it), else none. Size and pages are the inode's, and a reader on its way
+//!   while another learns of a new size would get the old text cut, or zeros behind it: it is for texts whose length
+//!   hardly ever changes.
+//! * [`Part::Direct`] goes past the page cache (`FOPEN_DIRECT_IO`): each open file has a text of its own, from its
+//!   start to its end, as a seq_file has. Values that are written are there too: through the page cache the kernel
+//!   hands on what its page has by then, which a reader who learns of another size meanwhile has cut
+//!   (`truncate_pagecache` in `fuse_change_attributes`).
 //!
 //! The kernel learns once per filesystem whether files are opened, so that the parts cannot share one.
 //!
-//! Invariant: a text is one text, whole, of exactly the size that is told. In the page cache's part that holds for whoever is
-//! done within the value's resolution, or, when its length changes, not on its way just then.
+//! Invariant: a text is one text, whole, of exactly the size that is told. In the page cache's part that holds for
+//! whoever is done within the value's resolution, or, when its length changes, not on its way just then.
 //!
-//! Nobody may touch the mount before [`serve`] runs: the kernel would make them wait for it, unkillably by our own means
-//! when it is the one who is to run it.
+//! Nobody may touch the mount before [`serve`] runs: the kernel would make them wait for it, unkillably by our own
+//! means when it is the one who is to run it.
 
 mod abi;
+mod directory;
 mod handles;
 mod inodes;
 mod mirror;
@@ -42,8 +45,8 @@ use session::Session;
 /// `MOUNT_ATTR_NOSUID`, `MOUNT_ATTR_NODEV`, `MOUNT_ATTR_NOEXEC` of mount_setattr(2).
 const ATTRIBUTES: u64 = 0x2 | 0x4 | 0x8;
 
-/// Makes the filesystem: its mount, attached nowhere, and the descriptor to [`serve`]. Both belong to the user namespace of
-/// the caller, which must be the host's, so that the host may read too.
+/// Makes the filesystem: its mount, attached nowhere, and the descriptor to [`serve`]. Both belong to the user
+/// namespace of the caller, which must be the host's, so that the host may read too.
 ///
 /// # Errors
 /// When `/dev/fuse` cannot be opened, or what the kernel says of the mount.

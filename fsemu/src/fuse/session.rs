@@ -1,7 +1,7 @@
 //! Requests and their answers, as bytes: what the kernel may ask of one container's files.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,18 +9,21 @@ use rustix::io::Errno;
 
 use super::abi::{self, Ask, Attr, Body, Malformed, Request};
 use super::handles::Handles;
-use super::inodes::{Inodes, Place, ROOT};
-use super::mirror::{self, Entry};
+use super::inodes::{Inodes, Place};
+use super::mirror::Entry;
 use super::snapshot::{GRACE, Snapshot};
 use crate::Emulation;
 use crate::table::Kind;
 use crate::table::Part;
 
 /// For ever: what never changes.
-const EVER: Duration = Duration::from_secs(1 << 31);
+pub(super) const EVER: Duration = Duration::from_secs(1 << 31);
 
 /// For how long what a mirrored directory has is not looked at again.
-const MIRROR_FRESH: Duration = Duration::from_secs(1);
+pub(super) const MIRROR_FRESH: Duration = Duration::from_secs(1);
+
+/// For how long a reader whose text is no longer fresh is not to ask again: a read each millisecond is not to cost a question.
+const MOMENT: Duration = Duration::from_millis(4);
 
 const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 
@@ -29,14 +32,8 @@ const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 pub(super) struct Session {
     emulation: Arc<Emulation>,
     part: Part,
-    inodes: Inodes,
+    pub(super) inodes: Inodes,
     handles: Handles,
-}
-
-/// An entry of a directory.
-struct Listed {
-    name: Vec<u8>,
-    place: Place,
 }
 
 impl Session {
@@ -89,12 +86,12 @@ impl Session {
         body.map(Some)
     }
 
-    fn place(&self, inode: u64) -> io::Result<Place> {
+    pub(super) fn place(&self, inode: u64) -> io::Result<Place> {
         self.inodes.place(inode).ok_or_else(|| Errno::STALE.into())
     }
 
     /// What `place` is in its mirrored directory; EINVAL for what lies in none.
-    fn entry(&self, place: &Place) -> io::Result<Entry> {
+    pub(super) fn entry(&self, place: &Place) -> io::Result<Entry> {
         let (index, path) = match place {
             Place::Root => return Err(Errno::INVAL.into()),
             Place::Node(index) => (index, Path::new("")),
@@ -108,10 +105,21 @@ impl Session {
     }
 
     /// Attributes without a size that holds: nothing is rendered for them, and the kernel asks before it reads.
-    fn shape(&self, inode: u64, place: &Place) -> io::Result<Attr> {
+    pub(super) fn shape(&self, inode: u64, place: &Place) -> io::Result<Attr> {
+        let mut size = 0;
         let (mode, valid) = match place {
             Place::Root => (DIRECTORY, EVER),
-            Place::Below(..) => (self.entry(place)?.mode, MIRROR_FRESH),
+            Place::Below(..) => {
+                let entry = self.entry(place)?;
+                match entry.mode & libc::S_IFMT {
+                    libc::S_IFREG => (entry.mode, Duration::ZERO),
+                    libc::S_IFLNK => {
+                        size = entry.target()?.len().try_into().unwrap_or(0);
+                        (entry.mode, MIRROR_FRESH)
+                    }
+                    _ => (entry.mode, MIRROR_FRESH),
+                }
+            }
             Place::Node(index) => {
                 let node = self.inodes.nodes.get(*index).ok_or(Errno::STALE)?;
                 match node.kind {
@@ -121,24 +129,33 @@ impl Session {
                 }
             }
         };
-        let valid = if mode & libc::S_IFMT == libc::S_IFREG { Duration::ZERO } else { valid };
-        let mtime = self.inodes.texts.get(&inode).map(|it| it.mtime);
         let owner = self.emulation.facts.root;
-        Ok(Attr { node: inode, size: 0, mtime: mtime.unwrap_or_default(), mode, owner, valid })
+        Ok(self.told(Attr { node: inode, size, mtime: Duration::ZERO, mode, owner, valid }))
+    }
+
+    /// With what the kernel was told last: another size would cut those who read just now.
+    pub(super) fn told(&self, attr: Attr) -> Attr {
+        match self.inodes.texts.get(&attr.node) {
+            Some(snapshot) => Attr { size: snapshot.size(), mtime: snapshot.mtime, ..attr },
+            None => attr,
+        }
     }
 
     /// Attributes, with the size of a snapshot. `held`: for a file that is open.
     fn attr(&mut self, inode: u64, held: bool) -> io::Result<Attr> {
         let place = self.place(inode)?;
         let mut attr = self.shape(inode, &place)?;
-        match attr.mode & libc::S_IFMT {
-            libc::S_IFREG => {
-                let snapshot = self.snapshot(inode, &place, if held { GRACE } else { Duration::ZERO })?;
+        if attr.mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(attr);
+        }
+        match self.snapshot(inode, &place, if held { GRACE } else { Duration::ZERO }) {
+            Ok(snapshot) => {
                 (attr.size, attr.mtime) = (snapshot.size(), snapshot.mtime);
-                attr.valid = snapshot.remains(self.fresh(&place), GRACE, Instant::now()).unwrap_or_default();
+                let remains = snapshot.remains(self.fresh(&place), GRACE, Instant::now()).unwrap_or_default();
+                attr.valid = if held { remains.max(MOMENT) } else { remains };
             }
-            libc::S_IFLNK => attr.size = self.entry(&place)?.target()?.len().try_into().unwrap_or(0),
-            _ => {}
+            // The error is for whoever reads, not for stat(2): a page, as sysfs has it, so that somebody can.
+            Err(_) => (attr.size, attr.valid) = (u64::from(abi::MAX_WRITE), Duration::ZERO),
         }
         Ok(attr)
     }
@@ -149,9 +166,17 @@ impl Session {
         if let Some(old) = old.filter(|old| old.remains(self.fresh(place), grace, Instant::now()).is_some()) {
             return Ok(old.clone());
         }
-        let new = Arc::new(Snapshot::new(self.text(place)?, old.map(Arc::as_ref), Instant::now()));
-        self.inodes.texts.insert(inode, new.clone());
-        Ok(new)
+        match self.text(place) {
+            Ok(text) => {
+                let new = Arc::new(Snapshot::new(text, old.map(Arc::as_ref), Instant::now()));
+                self.inodes.texts.insert(inode, new.clone());
+                Ok(new)
+            }
+            Err(error) => {
+                self.inodes.texts.remove(&inode);
+                Err(error)
+            }
+        }
     }
 
     fn fresh(&self, place: &Place) -> Duration {
@@ -176,32 +201,6 @@ impl Session {
         }
     }
 
-    fn lookup(&mut self, parent: u64, name: &[u8]) -> io::Result<Body> {
-        let place = match self.place(parent)? {
-            Place::Root => Place::Node(self.inodes.named(name).ok_or(Errno::NOENT)?),
-            Place::Node(index) => Place::Below(index, mirror::join(Path::new(""), name)?),
-            Place::Below(index, path) => Place::Below(index, mirror::join(&path, name)?),
-        };
-        let (attr, valid) = self.refer(&place)?;
-        Ok(Body::default().entry_out(&attr, valid))
-    }
-
-    /// An entry as the kernel is told of it, from where on it refers to the inode; and for how long its name holds.
-    fn refer(&mut self, place: &Place) -> io::Result<(Attr, Duration)> {
-        match place {
-            Place::Root => Ok((self.shape(ROOT, place)?, EVER)),
-            Place::Node(index) => Ok((self.shape(Inodes::of_node(*index), place)?, EVER)),
-            Place::Below(index, path) => {
-                // An empty directory has nothing: its entries are those of a mirror, or none.
-                let attr = self.shape(0, place).map_err(|error| match error.raw_os_error() {
-                    Some(libc::EINVAL) => Errno::NOENT.into(),
-                    _ => error,
-                })?;
-                Ok((Attr { node: self.inodes.refer(*index, path.clone()), ..attr }, MIRROR_FRESH))
-            }
-        }
-    }
-
     /// ENOSYS, by which the kernel learns that nothing is to be opened; where each open file has a text of its own,
     /// `struct fuse_open_out` with `FOPEN_DIRECT_IO`.
     fn open(&mut self, inode: u64) -> io::Result<Body> {
@@ -215,8 +214,8 @@ impl Session {
         Ok(Body::default().u64(handle).u32(1).u32(0))
     }
 
-    /// From the page cache's part, what the last GETATTR told of, however old; the kernel asks before it reads its own pages. Else what the
-    /// open file reads, made anew when it is read from the start again.
+    /// From the page cache's part, what the last GETATTR told of, however old; the kernel asks before it reads its own
+    /// pages. Else what the open file reads, made anew when it is read from the start again.
     fn read(&mut self, inode: u64, handle: u64, offset: u64, size: u32) -> io::Result<Body> {
         let place = self.place(inode)?;
         let known = match self.part {
@@ -239,8 +238,9 @@ impl Session {
         Ok(Body::default().bytes(snapshot.read(offset, size)))
     }
 
-    /// A value is written at once, from offset 0; what comes at another offset is ignored as with `kernel.sysctl_writes_strict=1`
-    /// (Documentation/admin-guide/sysctl/kernel.rst). For procfs the end of a file is offset 0.
+    /// A value is written at once, from offset 0; what comes at another offset is ignored as with
+    /// `kernel.sysctl_writes_strict=1` (Documentation/admin-guide/sysctl/kernel.rst). For procfs the end of a file is
+    /// offset 0.
     fn write(&mut self, inode: u64, offset: u64, append: bool, data: &[u8]) -> io::Result<Body> {
         let place = self.place(inode)?;
         let Place::Node(index) = place else { return Err(Errno::ACCESS.into()) };
@@ -254,63 +254,6 @@ impl Session {
         // struct fuse_write_out: all of it.
         Ok(Body::default().u32(data.len().try_into().map_err(|_| Errno::INVAL)?).u32(0))
     }
-
-    fn list(&mut self, inode: u64, offset: u64, size: u32, plus: bool) -> io::Result<Body> {
-        let listed = self.listed(&self.place(inode)?)?;
-        let size = usize::try_from(size).unwrap_or(0).min(1 << 20);
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let mut body = Body::default();
-        for (index, Listed { name, place }) in listed.iter().enumerate().skip(start) {
-            let length = if plus { 128 + 24 } else { 24 } + name.len().next_multiple_of(8);
-            if body.len() + length > size {
-                break;
-            }
-            let next = u64::try_from(index).unwrap_or(0) + 1;
-            let dots = matches!(name.as_slice(), b"." | b"..");
-            let told = if plus && !dots { self.refer(place) } else { self.shape(inode, place).map(|it| (it, EVER)) };
-            // What has gone or hides since is passed over; READDIR counts no reference.
-            let Ok((mut attr, valid)) = told else { continue };
-            if dots {
-                attr.node = inode;
-            }
-            if plus {
-                // Of the dots the kernel takes the name only.
-                let told = if dots { Attr { node: 0, ..attr } } else { attr };
-                body = body.entry_out(&told, valid);
-            }
-            // Any number that is not 0 will do where the kernel refers to none.
-            body = body.dirent(attr.node.max(1), next, attr.mode, name);
-        }
-        Ok(body)
-    }
-
-    /// What a directory has.
-    fn listed(&self, place: &Place) -> io::Result<Vec<Listed>> {
-        let dot = |name: &[u8]| Listed { name: name.into(), place: place.clone() };
-        let mut listed = vec![dot(b"."), dot(b"..")];
-        match place {
-            Place::Root => {
-                let node = |index| Listed { name: name(self, index), place: Place::Node(index) };
-                listed.extend((0..self.inodes.nodes.len()).map(node));
-            }
-            Place::Node(index) if !matches!(self.inodes.nodes.get(*index).map(|it| it.kind), Some(Kind::Mirror(_))) => {
-            }
-            Place::Node(index) | Place::Below(index, _) => {
-                let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
-                for name in self.entry(place)?.names()? {
-                    let place = Place::Below(*index, below.join(&name));
-                    if self.entry(&place).is_ok() {
-                        listed.push(Listed { name: name.into_encoded_bytes(), place });
-                    }
-                }
-            }
-        }
-        Ok(listed)
-    }
-}
-
-fn name(session: &Session, index: usize) -> Vec<u8> {
-    session.inodes.nodes.get(index).map(|node| node.name().into_bytes()).unwrap_or_default()
 }
 
 /// `struct fuse_init_out`. A kernel of a newer major number asks again after the answer; there is none of an older.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Facts;
+use crate::fuse::inodes::ROOT;
 use crate::table::{Check, Kept, Live, Mirror, Node, Seed};
 
 const fn node(path: &'static str, kind: Kind) -> Node {
@@ -181,7 +182,12 @@ fn what_is_no_request_is_refused() {
 proptest! {
     /// Any bytes, with a header that fits or none, are survived; what the kernel awaits an answer to has one.
     #[test]
-    fn any_request_has_an_answer(opcode in 0_u32..60, node in 0_u64..12, direct: bool, body in prop::collection::vec(any::<u8>(), 0..120)) {
+    fn any_request_has_an_answer(
+        opcode in 0_u32..60,
+        node in 0_u64..12,
+        direct: bool,
+        body in prop::collection::vec(any::<u8>(), 0..120),
+    ) {
         let (mut session, _directory) = session(if direct { Part::Direct } else { Part::Cached });
         session.answer(&body);
         let answer = session.answer(&request(opcode, node, &body));

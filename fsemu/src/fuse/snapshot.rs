@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// For how long a text that is no longer fresh still serves files that are open: whoever reads in pieces, the last of which is
-/// the end of the file, is to see one text.
+/// For how long a text that is no longer fresh still serves files that are open: whoever reads in pieces, the last of
+/// which is the end of the file, is to see one text.
 pub(super) const GRACE: Duration = Duration::from_millis(40);
 
 /// A text, and when it was made.

@@ -29,7 +29,8 @@ fn number(paragraph: &str) -> Option<u32> {
 mod tests {
     use super::*;
 
-    const X86: &str = "processor\t: 0\nvendor_id\t: A\npower management:\n\nprocessor\t: 1\nvendor_id\t: A\npower management:\n\n\
+    const X86: &str = "processor\t: 0\nvendor_id\t: A\npower management:\n\n\
+                       processor\t: 1\nvendor_id\t: A\npower management:\n\n\
                        processor\t: 12\nvendor_id\t: A\npower management:\n\n";
 
     #[test]

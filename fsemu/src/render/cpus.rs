@@ -1,7 +1,7 @@
 //! Which processors a container has, and how much of them it has used.
 //!
-//! They keep the host's numbers, as sched_getaffinity(2) tells them. A quota (`cpu.max`, `cpu.cfs_quota_us`) of q processors
-//! leaves the first ⌈q⌉ of them.
+//! They keep the host's numbers, as sched_getaffinity(2) tells them. A quota (`cpu.max`, `cpu.cfs_quota_us`) of q
+//! processors leaves the first ⌈q⌉ of them.
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! `/proc/diskstats`: the host's disks, with the transfers of the container's group.
 //!
-//! A group counts operations and bytes. Merges and times are 0, and so is all of a disk that the group did not use, or where it has no
-//! such controller.
+//! A group counts operations and bytes. Merges and times are 0, and so is all of a disk that the group did not use, or
+//! where it has no such controller.
 
 use std::collections::HashMap;
 use std::io;
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     const HOST: &str = "   7       0 loop0 1 2 3 4 5 6 7 8 9 10 11\n\
-                        \x20254       0 vda 88754 9966 7815130 103679 77882 215495 53401440 259929 0 30916 367729 20410 68 6056616 3600 10183 519\n";
+                        \x20254       0 vda 88754 9966 7815130 103679 77882 2154 534 259929 0 30916 367729 20410 68 60 3600 10183 519\n";
 
     #[test]
     fn every_disk_is_there_with_what_the_group_did() {

@@ -1,10 +1,10 @@
 //! Files of which the value is made at each reading, from the container's cgroup and the host's own file.
 //!
-//! Each module has one file's text as a pure function of what was sampled; what is sampled, and where from, is in [`groups`] (the
-//! container's cgroups and those above), [`memory`], [`cpus`] and [`tasks`].
+//! Each module has one file's text as a pure function of what was sampled; what is sampled, and where from, is in
+//! [`groups`] (the container's cgroups and those above), [`memory`], [`cpus`] and [`tasks`].
 //!
-//! Invariant: a number that is the container's own agrees in all files: the processors of cpuinfo are those of stat and those
-//! that uptime's idle time counts, and no sum exceeds what the host has.
+//! Invariant: a number that is the container's own agrees in all files: the processors of cpuinfo are those of stat and
+//! those that uptime's idle time counts, and no sum exceeds what the host has.
 
 mod cpuinfo;
 pub mod cpus;
@@ -43,3 +43,6 @@ pub type Shows = fn(&Emulation, &str) -> bool;
 fn host(path: &str) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! `/proc/pressure/*`: the pressure of the container's own group on the unified hierarchy, which has it on hybrid hosts too.
-//! Without one, as a kernel that counts none: EOPNOTSUPP. A trigger cannot be set: the files are not writable.
+//! `/proc/pressure/*`: the pressure of the container's own group on the unified hierarchy, which has it on hybrid hosts
+//! too. Without one, as a kernel that counts none: EOPNOTSUPP. A trigger cannot be set: the files are not writable.
 
 use std::io;
 

@@ -1,8 +1,8 @@
 //! `/proc/stat`: the time that the container's processors have spent on it, or idle.
 //!
-//! What a cgroup counts is user and system time. v1 counts it for each processor (`cpuacct.usage_all`); v2's sum, and what was used of
-//! processors that do not show, is spread evenly. The rest of the container's uptime is idle time. Interrupts, context
-//! switches and forks are the host's sums: no group counts them.
+//! What a cgroup counts is user and system time. v1 counts it for each processor (`cpuacct.usage_all`); v2's sum, and
+//! what was used of processors that do not show, is spread evenly. The rest of the container's uptime is idle time.
+//! Interrupts, context switches and forks are the host's sums: no group counts them.
 
 use std::collections::HashMap;
 use std::io;
@@ -105,9 +105,10 @@ fn render(host: &str, shown: &[u32], spent: &Spent, shift: i128, tasks: &Sample)
 mod tests {
     use super::*;
 
-    const HOST: &str = "cpu  64824 12788 27531 157988 1399 0 235 235 0 0\ncpu0 31516 6691 11291 82361 525 0 45 105 0 0\n\
-                        cpu1 33307 6096 16240 75627 873 0 190 130 0 0\nintr 1369996 0 0 5\nctxt 2537879\nbtime 1795798512\n\
-                        processes 54957\nprocs_running 3\nprocs_blocked 0\nsoftirq 510629 0 67858\n";
+    const HOST: &str = "cpu  64824 12788 27531 157988 1399 0 235 235 0 0\n\
+                        cpu0 31516 6691 11291 82361 525 0 45 105 0 0\n\
+                        cpu1 33307 6096 16240 75627 873 0 190 130 0 0\n\
+                        intr 1369996 0 0 5\nctxt 2537879\nbtime 1795798512\nprocesses 54957\nprocs_running 3\nprocs_blocked 0\nsoftirq 510629 0 67858\n";
 
     fn usage(user: u64, system: u64) -> Usage {
         Usage { user: Duration::from_millis(user), system: Duration::from_millis(system) }
@@ -120,8 +121,8 @@ mod tests {
         let text = render(HOST, &[0, 3], &spent, -100, &tasks);
         assert_eq!(
             text,
-            "cpu  400 0 200 1400 0 0 0 0 0 0\ncpu0 200 0 100 700 0 0 0 0 0 0\ncpu3 200 0 100 700 0 0 0 0 0 0\nintr 1369996\n\
-             ctxt 2537879\nbtime 1795798612\nprocesses 54957\nprocs_running 2\nprocs_blocked 1\nsoftirq 510629\n"
+            "cpu  400 0 200 1400 0 0 0 0 0 0\ncpu0 200 0 100 700 0 0 0 0 0 0\ncpu3 200 0 100 700 0 0 0 0 0 0\n\
+             intr 1369996\nctxt 2537879\nbtime 1795798612\nprocesses 54957\nprocs_running 2\nprocs_blocked 1\nsoftirq 510629\n"
         );
     }
 

@@ -1,7 +1,8 @@
 //! The container's tasks: how many run, wait for a disk, are there at all; and the load average that follows.
 //!
-//! The kernel averages per host only. Here the exponential average of sched/loadavg.c moves at each sample, by the time since
-//! the last one: without a reader there is no sample, and what was in between counts as what is found. It starts from 0 at the container's start.
+//! The kernel averages per host only. Here the exponential average of sched/loadavg.c moves at each sample, by the time
+//! since the last one: without a reader there is no sample, and what was in between counts as what is found. It starts
+//! from 0 at the container's start.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! `/proc/uptime`: for how long the container has been up, by its time namespace, and for how long its processors have been idle.
+//! `/proc/uptime`: for how long the container has been up, by its time namespace, and for how long its processors have
+//! been idle.
 
 use std::io;
 use std::time::Duration;
@@ -28,7 +29,8 @@ pub(super) fn up(emulation: &Emulation) -> io::Result<Duration> {
     Ok(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)))
 }
 
-/// By how much the container's clock is ahead of ours, in nanoseconds: below 0 for a container that began later than the host.
+/// By how much the container's clock is ahead of ours, in nanoseconds: below 0 for a container that began later than
+/// the host.
 pub(super) fn shift(emulation: &Emulation) -> io::Result<i128> {
     let of = |process: &str| Ok::<_, io::Error>(offset(&super::host(&format!("/proc/{process}/timens_offsets"))?));
     match of("self") {

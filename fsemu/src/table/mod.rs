@@ -22,8 +22,8 @@ pub struct Node {
     pub mode: u32,
     /// What it is.
     pub kind: Kind,
-    /// Whether it stays away from the procfs of an inner container: an OCI config may set it there, and a runtime refuses to
-    /// write to a file that is a mount of its own (openat2(2), `RESOLVE_NO_XDEV`).
+    /// Whether it stays away from the procfs of an inner container: an OCI config may set it there, and a runtime
+    /// refuses to write to a file that is a mount of its own (openat2(2), `RESOLVE_NO_XDEV`).
     pub own_proc_only: bool,
     /// Why it is not the kernel's own, in Markdown.
     pub reason: &'static str,

@@ -1,12 +1,17 @@
-//! What the kernel tests of this crate share: a FUSE filesystem at `/mnt` of a mount namespace of the test's own. They need root.
+//! What the kernel tests of this crate share: a FUSE filesystem at `/mnt` of a mount namespace of the test's own. They
+//! need root.
+
+// Each test binary uses its part of it.
+#![allow(dead_code)]
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, mpsc};
 
-use fsemu::table::{Node, Part};
+use fsemu::table::{Kind, Node, Part};
 use fsemu::{Emulation, Facts, fuse};
+use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -14,7 +19,6 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 pub(crate) const ROOT: u32 = 1_000_000;
 
 /// Serves these nodes at the path that `test` is given, and sees that the server ends with the mount.
-#[allow(clippy::disallowed_methods, reason = "a mount namespace of the test's own")]
 pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&Path) + Send) {
     let values = tempfile::tempdir().expect("a directory");
     let facts = Facts {
@@ -46,7 +50,7 @@ pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&P
 }
 
 /// The groups of this process.
-fn groups() -> Vec<(Vec<String>, PathBuf)> {
+pub(crate) fn groups() -> Vec<(Vec<String>, PathBuf)> {
     let own = std::fs::read_to_string("/proc/self/cgroup").expect("/proc");
     let group = |line: &str| {
         let [_, controllers, path] = line.splitn(3, ':').collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -66,4 +70,13 @@ fn groups() -> Vec<(Vec<String>, PathBuf)> {
 pub(crate) fn shell(directory: &Path, script: &str) -> String {
     let output = Command::new("sh").arg("-c").arg(format!("exec 2>&1; {script}")).current_dir(directory).output();
     String::from_utf8_lossy(&output.expect("sh").stdout).into_owned()
+}
+
+pub(crate) const fn node(path: &'static str, mode: u32, kind: Kind) -> Node {
+    Node { path, mode, kind, own_proc_only: false, reason: "a test" }
+}
+
+/// The kernel's error number.
+pub(crate) fn errno<T>(result: std::io::Result<T>) -> Option<Errno> {
+    result.err().and_then(|error| Errno::from_io_error(&error))
 }

@@ -1,0 +1,105 @@
+//! Directories: names, and what they stand for.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::abi::{Attr, Body};
+use super::inodes::{Inodes, Place, ROOT};
+use super::mirror;
+use super::session::{EVER, MIRROR_FRESH, Session};
+use crate::table::Kind;
+
+/// An entry of a directory.
+struct Listed {
+    name: Vec<u8>,
+    place: Place,
+}
+
+impl Session {
+    pub(super) fn lookup(&mut self, parent: u64, name: &[u8]) -> io::Result<Body> {
+        let place = match self.place(parent)? {
+            Place::Root => Place::Node(self.inodes.named(name).ok_or(Errno::NOENT)?),
+            Place::Node(index) => Place::Below(index, mirror::join(Path::new(""), name)?),
+            Place::Below(index, path) => Place::Below(index, mirror::join(&path, name)?),
+        };
+        let (attr, valid) = self.refer(&place)?;
+        Ok(Body::default().entry_out(&attr, valid))
+    }
+
+    /// An entry as the kernel is told of it, from where on it refers to the inode; and for how long its name holds.
+    fn refer(&mut self, place: &Place) -> io::Result<(Attr, Duration)> {
+        match place {
+            Place::Root => Ok((self.shape(ROOT, place)?, EVER)),
+            Place::Node(index) => Ok((self.shape(Inodes::of_node(*index), place)?, EVER)),
+            Place::Below(index, path) => {
+                // An empty directory has nothing: its entries are those of a mirror, or none.
+                let attr = self.shape(0, place).map_err(|error| match error.raw_os_error() {
+                    Some(libc::EINVAL) => Errno::NOENT.into(),
+                    _ => error,
+                })?;
+                let node = self.inodes.refer(*index, path.clone());
+                Ok((self.told(Attr { node, ..attr }), MIRROR_FRESH))
+            }
+        }
+    }
+
+    pub(super) fn list(&mut self, inode: u64, offset: u64, size: u32, plus: bool) -> io::Result<Body> {
+        let listed = self.listed(&self.place(inode)?)?;
+        let size = usize::try_from(size).unwrap_or(0).min(1 << 20);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let mut body = Body::default();
+        for (index, Listed { name, place }) in listed.iter().enumerate().skip(start) {
+            let length = if plus { 128 + 24 } else { 24 } + name.len().next_multiple_of(8);
+            if body.len() + length > size {
+                break;
+            }
+            let next = u64::try_from(index).unwrap_or(0) + 1;
+            let dots = matches!(name.as_slice(), b"." | b"..");
+            let number = if dots { inode } else { self.inodes.number(place) };
+            // What has gone or hides since is passed over.
+            let mode = if plus && !dots {
+                let Ok((attr, valid)) = self.refer(place) else { continue };
+                body = body.entry_out(&attr, valid);
+                attr.mode
+            } else {
+                let Ok(attr) = self.shape(number, place) else { continue };
+                // Without a number the kernel takes the name only, and refers to nothing.
+                body = if plus { body.entry_out(&Attr { node: 0, ..attr }, EVER) } else { body };
+                attr.mode
+            };
+            body = body.dirent(number, next, mode, name);
+        }
+        Ok(body)
+    }
+
+    /// What a directory has.
+    fn listed(&self, place: &Place) -> io::Result<Vec<Listed>> {
+        let dot = |name: &[u8]| Listed { name: name.into(), place: place.clone() };
+        let mut listed = vec![dot(b"."), dot(b"..")];
+        match place {
+            Place::Root => {
+                let node = |index| Listed { name: name(self, index), place: Place::Node(index) };
+                listed.extend((0..self.inodes.nodes.len()).map(node));
+            }
+            Place::Node(index) if !matches!(self.inodes.nodes.get(*index).map(|it| it.kind), Some(Kind::Mirror(_))) => {
+            }
+            Place::Node(index) | Place::Below(index, _) => {
+                let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
+                for name in self.entry(place)?.names()? {
+                    let place = Place::Below(*index, below.join(&name));
+                    if self.entry(&place).is_ok() {
+                        listed.push(Listed { name: name.into_encoded_bytes(), place });
+                    }
+                }
+            }
+        }
+        Ok(listed)
+    }
+}
+
+fn name(session: &Session, index: usize) -> Vec<u8> {
+    session.inodes.nodes.get(index).map(|node| node.name().into_bytes()).unwrap_or_default()
+}
