@@ -11,14 +11,19 @@
 //! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of
 //! the kernel's.
 
+mod check;
+mod cpuset;
+#[cfg(test)]
+mod fixture;
 pub mod fuse;
+pub mod mirror;
 pub mod render;
 pub mod store;
 pub mod table;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 /// What the values of one container are made from.
 #[derive(Debug)]
@@ -29,6 +34,10 @@ pub struct Emulation {
     pub nodes: Vec<&'static table::Node>,
     /// What is known of its tasks.
     pub(crate) tasks: Mutex<render::Tasks>,
+    /// What the host's values were when the first of the containers that share a store was made.
+    seeds: OnceLock<store::Seeds>,
+    /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
+    boot_id: OnceLock<Vec<u8>>,
 }
 
 /// What the shim says of a container.
@@ -56,6 +65,7 @@ impl Emulation {
 
     /// The same for these nodes only.
     pub fn of(facts: Facts, nodes: Vec<&'static table::Node>) -> Self {
-        Self { facts, nodes, tasks: Mutex::default() }
+        let (tasks, seeds, boot_id) = Default::default();
+        Self { facts, nodes, tasks, seeds, boot_id }
     }
 }

@@ -32,7 +32,7 @@ static MIRROR: Node = {
     fn shows(_: &Emulation, name: &str) -> bool {
         name != "cpu1"
     }
-    node("/sys/devices/system/cpu", 0o555, Kind::Mirror(Mirror { shows }))
+    node("/sys/devices/system/cpu", 0o555, Kind::Mirror(Mirror { shows, files: &[] }))
 };
 static FAILS: Node = {
     fn fails(_: &Emulation) -> io::Result<Vec<u8>> {
@@ -74,7 +74,8 @@ fn reads_alike(part: Part, root: &Path) {
     listed.sort();
     expected.sort();
     assert_eq!(listed, expected);
-    for name in nodes.iter().filter(|node| matches!(node.kind, Kind::Live(_))).map(|node| node.name()) {
+    for node in nodes.iter().filter(|node| matches!(node.kind, Kind::Live(_))) {
+        let name = node.name();
         let path = root.join(&name);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -86,7 +87,7 @@ fn reads_alike(part: Part, root: &Path) {
         };
         assert!(text.ends_with('\n') && !text.contains('\0'), "{name}: {text}");
         let stat = fs::metadata(&path).unwrap();
-        assert_eq!((stat.uid(), stat.gid(), stat.mode()), (ROOT, ROOT, 0o100_444), "{name}");
+        assert_eq!((stat.uid(), stat.gid(), stat.mode()), (ROOT, ROOT, 0o100_000 | node.mode), "{name}");
         let lines = |text: &str| text.lines().count();
         let copied = shell(root, &format!("f=$(mktemp); cp {name} $f; cat $f; rm $f"));
         assert_eq!(lines(&copied), lines(&text), "cp {name}: {copied}");

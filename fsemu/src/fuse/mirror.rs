@@ -1,76 +1,48 @@
-//! A directory of the host's, seen through a filter, read-only: what everybody may read there.
-//!
-//! Invariant: what is not readable for others on the host is not readable here, whatever capabilities the container has
-//! over the ids that it is shown with.
+//! What lies in a directory of the host's that a node mirrors, as [`crate::mirror`] has it.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::Emulation;
+use crate::mirror::MirrorNode;
 use crate::table::{Kind, Node};
-
-/// Longest text of a file, in bytes. sysfs gives a page but for binary attributes.
-const LONGEST: u64 = 1 << 20;
 
 /// An entry of a mirrored tree.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Entry<'a> {
+    emulation: &'a Emulation,
+    tree: MirrorNode,
     path: PathBuf,
-    /// Type, and those permission bits for everybody that others have on the host, without writing.
+    /// Type and permission bits.
     pub(super) mode: u32,
 }
 
-impl Entry {
+impl<'a> Entry<'a> {
     /// What lies at `path`, relative to the mirrored directory of `node`.
-    pub(super) fn find(emulation: &Emulation, node: &Node, path: &Path) -> io::Result<Self> {
+    pub(super) fn find(emulation: &'a Emulation, node: &Node, path: &Path) -> io::Result<Self> {
         let Kind::Mirror(mirror) = node.kind else { return Err(Errno::NOTDIR.into()) };
-        if let Some(first) = path.iter().next() {
-            let shows = first.to_str().is_some_and(|name| (mirror.shows)(emulation, name));
-            if !shows {
-                return Err(Errno::NOENT.into());
-            }
-        }
-        // No slash at the end: an empty path is the directory itself.
-        let path = if path.as_os_str().is_empty() { node.path.into() } else { Path::new(node.path).join(path) };
-        let stat = std::fs::symlink_metadata(&path)?;
-        let others = stat.mode() & 0o5;
-        let kind = stat.mode() & libc::S_IFMT;
-        if ![libc::S_IFDIR, libc::S_IFREG, libc::S_IFLNK].contains(&kind) {
-            return Err(Errno::NOENT.into());
-        }
-        let bits = if kind == libc::S_IFLNK { 0o777 } else { others * 0o111 };
-        Ok(Self { path, mode: kind | bits })
-    }
-
-    fn readable(&self, kind: u32) -> io::Result<()> {
-        let right = self.mode & libc::S_IFMT == kind && self.mode & 0o4 != 0;
-        if right { Ok(()) } else { Err(Errno::ACCESS.into()) }
+        let tree = MirrorNode::open(Path::new(node.path), mirror)?;
+        let entry = tree.lookup(emulation, path, OsStr::new(""))?.ok_or(Errno::NOENT)?;
+        Ok(Self { emulation, tree, path: path.to_owned(), mode: entry.kind.as_raw_mode() | entry.mode })
     }
 
     /// The text of a file.
     pub(super) fn text(&self) -> io::Result<Vec<u8>> {
-        self.readable(libc::S_IFREG)?;
-        let mut text = Vec::new();
-        std::fs::File::open(&self.path)?.take(LONGEST).read_to_end(&mut text)?;
-        Ok(text)
+        self.tree.read(self.emulation, &self.path)
     }
 
     /// Where a symlink leads: from where it shows, as it does on the host.
     pub(super) fn target(&self) -> io::Result<Vec<u8>> {
-        self.readable(libc::S_IFLNK)?;
-        Ok(std::fs::read_link(&self.path)?.into_os_string().as_bytes().to_owned())
+        Ok(self.tree.readlink(self.emulation, &self.path)?.into_os_string().into_vec())
     }
 
-    /// The names of a directory's entries, sorted.
+    /// The names of a directory's entries that show, sorted.
     pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
-        self.readable(libc::S_IFDIR)?;
-        let mut names =
-            std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+        let mut names: Vec<_> = self.tree.list(self.emulation, &self.path)?.into_iter().map(|it| it.name).collect();
         names.sort();
         Ok(names)
     }

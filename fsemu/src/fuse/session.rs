@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// What `place` is in its mirrored directory; EINVAL for what lies in none.
-    pub(super) fn entry(&self, place: &Place) -> io::Result<Entry> {
+    pub(super) fn entry(&self, place: &Place) -> io::Result<Entry<'_>> {
         let (index, path) = match place {
             Place::Root => return Err(Errno::INVAL.into()),
             Place::Node(index) => (index, Path::new("")),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::Facts;
 use crate::fuse::inodes::ROOT;
-use crate::table::{Check, Kept, Live, Mirror, Node, Seed};
+use crate::table::{Check, Kept, Live, Mirror, Node, Seed, Tie};
 
 const fn node(path: &'static str, kind: Kind) -> Node {
     Node { path, mode: 0o644, kind, own_proc_only: false, reason: "a test" }
@@ -16,8 +16,8 @@ static NODES: [Node; 6] = [
     node("/proc/empty", Kind::Empty),
     node("/proc/live", Kind::Live(Live { render: |_| Ok(b"live\n".into()), fresh: EVER, steady: true })),
     node("/proc/direct", Kind::Live(Live { render: |_| Ok(b"direct\n".into()), fresh: EVER, steady: false })),
-    node("/proc/kept", Kind::Kept(Kept { seed: Seed::Text("1\n"), check: Check::Integer(0, 9) })),
-    node("/sys/devices/system/cpu", Kind::Mirror(Mirror { shows: |_, name| name != "cpu1" })),
+    node("/proc/kept", Kind::Kept(Kept { seed: Seed::Text("1\n"), check: Check::Integer(0, 9), tie: Tie::None })),
+    node("/sys/devices/system/cpu", Kind::Mirror(Mirror { shows: |_, name| name != "cpu1", files: &[] })),
 ];
 
 /// A session, with the directory of its values.

@@ -3,15 +3,15 @@
 //! Each row is one [`Node`]. docs/emulation.md is made of this table; a test holds them together.
 
 mod resources;
+mod row;
 mod sysctl;
 mod sysfs;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::time::Duration;
 
-/// Every row, in the order of the files.
-pub fn nodes() -> impl Iterator<Item = &'static Node> {
-    [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
-}
+use crate::Emulation;
 
 /// One emulated file or directory.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +62,21 @@ pub struct Kept {
     pub seed: Seed,
     /// What the kernel takes, and how it shows it.
     pub check: Check,
+    /// What a write changes besides.
+    pub tie: Tie,
+}
+
+/// How one value hangs on another, which is named by its node's path.
+#[derive(Debug, Clone, Copy)]
+pub enum Tie {
+    /// Not at all.
+    None,
+    /// They are two names of one value.
+    Same(&'static str),
+    /// A write that is taken makes the other one 0.
+    Zeroes(&'static str),
+    /// A write that changes this one makes the other one 0.
+    ChangeZeroes(&'static str),
 }
 
 /// The first value.
@@ -73,24 +88,59 @@ pub enum Seed {
     Text(&'static str),
 }
 
-/// What the kernel takes.
-#[derive(Debug, Clone, Copy)]
+/// What the kernel takes. All read integers as proc_get_long() of kernel/sysctl.c does: decimal, octal (`010`) or hexadecimal
+/// (`0x10`), after any white space and before a blank, a tab, a newline or the end; what follows a whole vector is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
     /// Nothing: a write answers EACCES.
     Nothing,
     /// An integer of this range, as proc_dointvec_minmax() reads it; EINVAL otherwise.
     Integer(i64, i64),
-    /// This many integers of this range, separated by white space.
+    /// An integer of this range, as proc_douintvec_minmax() and proc_doulongvec_minmax() read it: no minus sign, not even
+    /// before 0; EINVAL otherwise.
+    Unsigned(u64, u64),
+    /// [`Check::Integer`], but the highest value is final: EINVAL for every other one after it.
+    Latch(i64, i64),
+    /// This many integers of this range. A shorter write changes the first ones, and so does a write that is refused at a
+    /// later one.
     Integers(usize, i64, i64),
-    /// One of these words.
-    Word(&'static [&'static str]),
+    /// Bytes of a pipe: rounded up to a power of two and to a page; EINVAL above 2 GiB (round_pipe_size() of fs/pipe.c).
+    PipeSize,
+    /// Buckets of a hash table, rounded up to full pages: 0 is EINVAL, and what no table can have ENOMEM
+    /// (nf_conntrack_hash_resize()).
+    Buckets,
+    /// [`Check::Buckets`] as the parameter of a module, read by kstrtouint(): no white space but one newline at the end;
+    /// ERANGE above 32 bits.
+    Hashsize,
 }
 
 /// See [`Kind::Mirror`].
 #[derive(Debug, Clone, Copy)]
 pub struct Mirror {
-    /// Which entries of the first level show.
+    /// Which entries show, by their paths below the directory. Below an entry that does not show, nothing does.
     pub shows: crate::render::Shows,
+    /// Which files have another text than the host's: the first whose pattern matches the path below the directory. A `*`
+    /// stands for any run of characters in one component.
+    pub files: &'static [(&'static str, Text)],
+}
+
+/// The text of a file in a mirrored directory.
+#[derive(Debug, Clone, Copy)]
+pub enum Text {
+    /// Made at each reading.
+    Made(crate::render::Render),
+    /// The host's list (`0-3,8`), without the numbers that are not of this set.
+    List(Set),
+    /// The host's bitmap (`ff,00000003`), without the bits that are not of this set, at the same width.
+    Map(Set),
+}
+
+/// The numbers of a container's CPUs, or of its memory nodes.
+pub type Set = fn(&Emulation) -> io::Result<BTreeSet<u32>>;
+
+/// Every row, in the order of the files.
+pub fn nodes() -> impl Iterator<Item = &'static Node> {
+    [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
 }
 
 /// Which of a container's two filesystems has a node: see [`crate::fuse`].
@@ -114,6 +164,21 @@ impl Node {
 
     /// The name of its entry in the root directory of the FUSE filesystem: its path, with dots for slashes.
     pub fn name(&self) -> String {
-        self.path.trim_start_matches('/').replace('/', ".")
+        name(self.path)
     }
+
+    /// Whether the kernel lets this container write its own file: then that one is better, and the node is not bound.
+    /// `owner` and `mode` are those of the file in the container's procfs, looked up from within its namespaces (the kernel
+    /// has `kernel.pid_max` per pid namespace since Linux 6.14, and moves others); `root` is the host id of its root.
+    ///
+    /// A file that a namespace keeps apart belongs to its root (`set_ownership()` of the kernel's `ctl_table_root`), and one that
+    /// it only shows has lost the bit to write.
+    pub fn is_native(&self, owner: u32, mode: u32, root: u32) -> bool {
+        matches!(self.kind, Kind::Kept(_)) && owner == root && mode & 0o200 != 0
+    }
+}
+
+/// [`Node::name`] of a path.
+pub(crate) fn name(path: &str) -> String {
+    path.trim_start_matches('/').replace('/', ".")
 }

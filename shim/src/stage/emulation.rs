@@ -128,7 +128,7 @@ fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, spot: &Spot<'
     let found = look(&place, node.path)?;
     let is_directory = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
     let alike = is_directory == matches!(node.kind, Kind::Empty | Kind::Mirror(_));
-    let is_its_own = found.stx_uid == builder.order.id_map.host && found.stx_mode & 0o200 != 0;
+    let is_its_own = node.is_native(found.stx_uid, found.stx_mode.into(), builder.order.id_map.host);
     if found.stx_mnt_id != spot.mount || !alike || is_its_own {
         return Ok(());
     }
