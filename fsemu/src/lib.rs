@@ -1,10 +1,9 @@
 //! `fsemu` shows: files of /proc and /sys that tell the container's truth where the kernel tells the host's.
 //!
-//! One container has one FUSE filesystem ([`fuse`]), served by the shim. Its root directory has an entry for each
-//! [`table::Node`], named [`table::Node::name`]; the shim binds each over the file of the container's own procfs or
-//! sysfs that it stands for, and locks it there. Reads are answered from the page cache for as long as a value's
-//! resolution ([`table::Node::fresh`]); values come from the container's cgroup and the host ([`render`]), or from a
-//! store of the container's own ([`store`]).
+//! One container has two FUSE filesystems ([`fuse`]), served by the shim, a thread each. The root directory of either has an
+//! entry for each [`table::Node`] of its [`table::Part`], named [`table::Node::name`]; the shim binds each over the file of
+//! the container's own procfs or sysfs that it stands for, and locks it there. Values come from the container's cgroup and
+//! the host ([`render`]), or from a store of the container's own ([`store`]), no more often than their resolution.
 //!
 //! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
@@ -65,7 +64,6 @@ impl Emulation {
 
     /// The same for these nodes only.
     pub fn of(facts: Facts, nodes: Vec<&'static table::Node>) -> Self {
-        let (tasks, seeds, boot_id) = Default::default();
-        Self { facts, nodes, tasks, seeds, boot_id }
+        Self { facts, nodes, tasks: Mutex::default(), seeds: OnceLock::new(), boot_id: OnceLock::new() }
     }
 }

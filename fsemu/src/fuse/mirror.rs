@@ -1,10 +1,11 @@
-//! What lies in a directory of the host's that a node mirrors, as [`crate::mirror`] has it.
+//! What lies in a mirrored directory, as an inode: its shape and its contents.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::Emulation;
@@ -12,10 +13,9 @@ use crate::mirror::MirrorNode;
 use crate::table::{Kind, Node};
 
 /// An entry of a mirrored tree.
-#[derive(Debug)]
 pub(super) struct Entry<'a> {
     emulation: &'a Emulation,
-    tree: MirrorNode,
+    mirror: MirrorNode,
     path: PathBuf,
     /// Type and permission bits.
     pub(super) mode: u32,
@@ -25,24 +25,30 @@ impl<'a> Entry<'a> {
     /// What lies at `path`, relative to the mirrored directory of `node`.
     pub(super) fn find(emulation: &'a Emulation, node: &Node, path: &Path) -> io::Result<Self> {
         let Kind::Mirror(mirror) = node.kind else { return Err(Errno::NOTDIR.into()) };
-        let tree = MirrorNode::open(Path::new(node.path), mirror)?;
-        let entry = tree.lookup(emulation, path, OsStr::new(""))?.ok_or(Errno::NOENT)?;
-        Ok(Self { emulation, tree, path: path.to_owned(), mode: entry.kind.as_raw_mode() | entry.mode })
+        let mirror = MirrorNode::open(Path::new(node.path), mirror)?;
+        let entry = mirror.lookup(emulation, path, OsStr::new(""))?.ok_or(Errno::NOENT)?;
+        let kind = match entry.kind {
+            FileType::Directory => libc::S_IFDIR,
+            FileType::Symlink => libc::S_IFLNK,
+            _ => libc::S_IFREG,
+        };
+        Ok(Self { emulation, mirror, path: path.to_owned(), mode: kind | entry.mode })
     }
 
     /// The text of a file.
     pub(super) fn text(&self) -> io::Result<Vec<u8>> {
-        self.tree.read(self.emulation, &self.path)
+        self.mirror.read(self.emulation, &self.path)
     }
 
     /// Where a symlink leads: from where it shows, as it does on the host.
     pub(super) fn target(&self) -> io::Result<Vec<u8>> {
-        Ok(self.tree.readlink(self.emulation, &self.path)?.into_os_string().into_vec())
+        Ok(self.mirror.readlink(self.emulation, &self.path)?.as_os_str().as_bytes().to_owned())
     }
 
-    /// The names of a directory's entries that show, sorted.
+    /// The names of a directory's entries, sorted.
     pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names: Vec<_> = self.tree.list(self.emulation, &self.path)?.into_iter().map(|it| it.name).collect();
+        let mut names: Vec<_> =
+            self.mirror.list(self.emulation, &self.path)?.into_iter().map(|entry| entry.name).collect();
         names.sort();
         Ok(names)
     }

@@ -210,7 +210,7 @@ impl Session {
         let place = self.place(inode)?;
         // The one of which the size was told when the kernel checked the permissions: splice(2) goes by the size.
         let snapshot = self.snapshot(inode, &place, GRACE)?;
-        let handle = self.handles.open(inode, Some(snapshot)).ok_or(Errno::NFILE)?;
+        let handle = self.handles.open(snapshot).ok_or(Errno::NFILE)?;
         Ok(Body::default().u64(handle).u32(1).u32(0))
     }
 
@@ -247,9 +247,11 @@ impl Session {
         let node = *self.inodes.nodes.get(index).ok_or(Errno::STALE)?;
         let Kind::Kept(_) = node.kind else { return Err(Errno::ACCESS.into()) };
         if offset == 0 || append {
-            self.emulation.write_kept(node, data)?;
-            self.inodes.texts.remove(&inode);
-            self.handles.outdate(inode);
+            let outcome = self.emulation.write_kept(node, data);
+            // One value may change others, and one that is refused at its end may have changed its start.
+            self.inodes.texts.clear();
+            self.handles.outdate();
+            outcome?;
         }
         // struct fuse_write_out: all of it.
         Ok(Body::default().u32(data.len().try_into().map_err(|_| Errno::INVAL)?).u32(0))

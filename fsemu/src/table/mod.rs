@@ -138,7 +138,7 @@ pub enum Text {
 /// The numbers of a container's CPUs, or of its memory nodes.
 pub type Set = fn(&Emulation) -> io::Result<BTreeSet<u32>>;
 
-/// Every row, in the order of the files.
+/// Every row.
 pub fn nodes() -> impl Iterator<Item = &'static Node> {
     [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
 }
