@@ -10,14 +10,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fsemu::table::{Kind, Node, Part};
-use policy::plan::{ContainerPath, MountKind};
+use policy::plan::{ContainerPath, Mount, MountFlags, MountKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use userns::mount::Detached;
 
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Serving};
-use super::mounts::Builder;
+use super::mounts::{Builder, RDONLY};
 
 /// The filesystems that the files of one container are on, in the order in which their devices are sent to the shim.
 pub(crate) const PARTS: [Part; 2] = [Part::Cached, Part::Direct];
@@ -37,7 +37,7 @@ struct Shown {
 /// Makes them, and has the shim serve them. None where the kernel has no FUSE, which is a note for the log, and where a
 /// container has neither procfs nor sysfs.
 pub(super) fn mount(control: &Channel, order: &BuildOrder) -> Result<Option<Emulated>, Failure> {
-    if !PLACES.iter().any(|place| is_the_kernels(order, place)) {
+    if PLACES.iter().all(|place| mounted(order, place).is_none()) {
         return Ok(None);
     }
     let made: userns::Result<Vec<_>> = PARTS.iter().map(|part| Ok((*part, fsemu::fuse::mount()?))).collect();
@@ -67,7 +67,9 @@ impl Emulated {
         }
         let shown =
             self.0.iter().map(|(part, mount)| show(*part, mount, builder.scratch)).collect::<Result<Vec<_>, _>>()?;
-        for place in PLACES.into_iter().filter(|place| is_the_kernels(builder.order, place)) {
+        for place in PLACES {
+            let Some(spec) = mounted(builder.order, place) else { continue };
+            let read_only = MountFlags { set: spec.flags.set & RDONLY, clear: 0 };
             let Some(top) = builder.tree.try_open(&path(place)?)? else { continue };
             let mount = look(&top, place)?.stx_mnt_id;
             // The last directory is that of the next node, as a rule.
@@ -80,7 +82,7 @@ impl Emulated {
                 };
                 let root = shown.iter().find(|shown| shown.part == node.part()).map(|shown| shown.root.as_fd());
                 if let (Some(parent), Some(root)) = (&parent, root) {
-                    cover(builder, root, node, &Spot { parent, name, mount })?;
+                    cover(builder, root, node, &Spot { parent, name, mount, read_only })?;
                 }
                 last = Some((directory, parent));
             }
@@ -120,6 +122,8 @@ struct Spot<'a> {
     name: &'a str,
     /// The id of the mount that it must be on.
     mount: u64,
+    /// Whether that is to be read-only.
+    read_only: MountFlags,
 }
 
 /// Binds one entry of `root` over a file, if that is one of the host's.
@@ -133,7 +137,10 @@ fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, spot: &Spot<'
         return Ok(());
     }
     match there(Detached::clone_at(root, &node.name()))? {
-        Some(clone) => Ok(clone.attach(&place)?),
+        Some(clone) => {
+            clone.set_flags(spot.read_only, false)?;
+            Ok(clone.attach(&place)?)
+        }
         None => Ok(()),
     }
 }
@@ -146,12 +153,10 @@ fn there<T>(found: userns::Result<T>) -> Result<Option<T>, Failure> {
     }
 }
 
-/// Whether what the spec mounts there is procfs or sysfs, and no bind mount: who binds the host's wants to see the host's.
-fn is_the_kernels(order: &BuildOrder, place: &str) -> bool {
-    let mounts = order.plan.mounts.iter().rev();
-    let last =
-        mounts.map(|mount| (mount.destination.as_str(), &mount.kind)).find(|(destination, _)| *destination == place);
-    matches!(last, Some((_, MountKind::Proc { .. } | MountKind::Sysfs)))
+/// What the spec mounts there, if it is procfs or sysfs, and no bind mount: who binds the host's wants to see the host's.
+fn mounted<'a>(order: &'a BuildOrder, place: &str) -> Option<&'a Mount> {
+    let last = order.plan.mounts.iter().rfind(|mount| mount.destination.as_str() == place)?;
+    matches!(last.kind, MountKind::Proc { .. } | MountKind::Sysfs).then_some(last)
 }
 
 fn is_below(node: &Node, place: &str) -> bool {

@@ -147,6 +147,9 @@ async fn read_only_paths_and_masks_go_on_top() {
     assert!(output.status != 0 && output.stderr.contains("Read-only file system"), "{output:?}");
     assert_eq!(script(&container, &format!("cat {SETTING}")).await, fs::read_to_string(SETTING).unwrap().trim());
     assert_eq!(script(&container, "cat /proc/meminfo").await, "");
+    // So are those in a sysfs that is.
+    let of_sysfs = "awk '$5 ~ \"^/sys/\" && / fuse / { print $6 }' /proc/self/mountinfo | cut -d , -f 1 | sort -u";
+    assert_eq!(script(&container, of_sysfs).await, "ro");
     assert_eq!(script(&container, "head -c 9 /proc/cpuinfo").await, "processor");
     container.end().await;
 }
