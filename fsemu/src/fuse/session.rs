@@ -11,7 +11,7 @@ use super::abi::{self, Ask, Attr, Body, Malformed, Request};
 use super::handles::Handles;
 use super::inodes::{Inodes, Place};
 use super::mirror::Entry;
-use super::snapshot::{GRACE, Snapshot};
+use super::snapshot::{GRACE, Snapshot, since_epoch};
 use crate::Emulation;
 use crate::table::Kind;
 use crate::table::Part;
@@ -34,12 +34,20 @@ pub(super) struct Session {
     part: Part,
     pub(super) inodes: Inodes,
     handles: Handles,
+    /// Since the epoch: the time of what has no text.
+    started: Duration,
 }
 
 impl Session {
     pub(super) fn new(emulation: Arc<Emulation>, part: Part) -> Self {
         let nodes = emulation.nodes.iter().copied().filter(|node| node.part() == part);
-        Self { inodes: Inodes::new(nodes.collect()), handles: Handles::default(), emulation, part }
+        Self {
+            inodes: Inodes::new(nodes.collect()),
+            handles: Handles::default(),
+            started: since_epoch(),
+            emulation,
+            part,
+        }
     }
 
     /// The answer to a request; None for those that have none.
@@ -130,7 +138,7 @@ impl Session {
             }
         };
         let owner = self.emulation.facts.root;
-        Ok(self.told(Attr { node: inode, size, mtime: Duration::ZERO, mode, owner, valid }))
+        Ok(self.told(Attr { node: inode, size, mtime: self.started, mode, owner, valid }))
     }
 
     /// With what the kernel was told last: another size would cut those who read just now.

@@ -46,7 +46,8 @@ impl Snapshot {
     }
 }
 
-fn since_epoch() -> Duration {
+/// Now, as times of files count.
+pub(super) fn since_epoch() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -3,26 +3,26 @@
 //! They keep the host's numbers, as sched_getaffinity(2) tells them. A quota (`cpu.max`, `cpu.cfs_quota_us`) of q
 //! processors leaves the first ⌈q⌉ of them.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
 use super::groups::{Groups, flat, number, read};
-use crate::Emulation;
+use crate::{Emulation, cpuset};
 
 /// The numbers of the processors that the container has, in their order; never empty.
 ///
 /// # Errors
 /// When neither its cpuset nor `/sys/devices/system/cpu/online` can be read.
 pub fn shown(emulation: &Emulation) -> io::Result<Vec<u32>> {
-    let groups = Groups::of(&emulation.facts, "cpuset");
-    let file = if groups.v2 { "cpuset.cpus.effective" } else { "cpuset.effective_cpus" };
-    let set = groups.read_nearest(file).or_else(|| groups.read_nearest("cpuset.cpus"));
-    let set = match set {
-        Some(set) => set,
-        None => super::host("/sys/devices/system/cpu/online")?,
-    };
-    Ok(cut(parse(&set), quota(&Groups::of(&emulation.facts, "cpu"))))
+    let set = cpuset::cpus(emulation)?.into_iter().collect();
+    Ok(cut(set, quota(&Groups::of(&emulation.facts, "cpu"))))
+}
+
+/// The same, as a set.
+pub(crate) fn set(emulation: &Emulation) -> io::Result<BTreeSet<u32>> {
+    Ok(shown(emulation)?.into_iter().collect())
 }
 
 fn cut(mut set: Vec<u32>, quota: Option<f64>) -> Vec<u32> {
@@ -34,17 +34,6 @@ fn cut(mut set: Vec<u32>, quota: Option<f64>) -> Vec<u32> {
         set.truncate(whole.unwrap_or(set.len()));
     }
     set
-}
-
-/// `0-3,8`.
-fn parse(list: &str) -> Vec<u32> {
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
-        // NR_CPUS is 8192 at most.
-        (last <= 8192).then_some(first..=last)
-    };
-    list.trim().split(',').filter_map(range).flatten().collect()
 }
 
 /// How many processors' worth of time the least quota gives.

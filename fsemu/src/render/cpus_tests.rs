@@ -1,13 +1,6 @@
 use super::*;
 
 #[test]
-fn lists_are_ranges_and_numbers() {
-    assert_eq!(parse("0-2,8\n"), [0, 1, 2, 8]);
-    assert_eq!(parse(" 5 "), [5]);
-    assert!(parse("\n").is_empty() && parse("x,1-y,4294967295").is_empty() && parse("3-1").is_empty());
-}
-
-#[test]
 fn a_quota_leaves_the_first_that_it_needs() {
     let set = || vec![1, 3, 5, 7];
     assert_eq!(cut(set(), None), set());

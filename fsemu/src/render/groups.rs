@@ -47,11 +47,6 @@ impl Groups {
         read(self.own()?, file)
     }
 
-    /// A file of the lowest level that has it: a group without a controller is ruled by the one above.
-    pub(super) fn read_nearest(&self, file: &str) -> Option<String> {
-        self.levels().find_map(|level| read(level, file).filter(|text| !text.trim().is_empty()))
-    }
-
     /// A number of the container's own group.
     pub(super) fn number(&self, file: &str) -> Option<u64> {
         number(&self.read(file)?)
@@ -104,12 +99,11 @@ pub(super) mod tests {
 
     #[test]
     fn levels_end_with_the_hierarchy() {
-        let root = levels(&[("a", "1\n")], &[("a", "2\n"), ("b", "max\n"), ("c", "\n")]);
+        let root = levels(&[("a", "1\n")], &[("a", "2\n"), ("b", "max\n")]);
         let groups = groups(root.path(), true);
         assert_eq!(groups.levels().collect::<Vec<_>>(), [root.path().join("own").as_path(), root.path()]);
         assert_eq!((groups.number("a"), groups.number("b")), (Some(1), None));
-        assert_eq!(groups.read_nearest("b").as_deref(), Some("max\n"));
-        assert_eq!((groups.read_nearest("c"), number("max"), number("x")), (None, Some(u64::MAX), None));
+        assert_eq!((number("max"), number("x")), (Some(u64::MAX), None));
     }
 
     #[test]

@@ -73,7 +73,7 @@ fn a_container_on_hierarchies_of_the_first_version() {
         ("memory.usage_in_bytes", "2097152\n"),
         ("memory.memsw.limit_in_bytes", "33554432\n"),
         ("memory.stat", "total_cache 1048576\ntotal_rss 0\ntotal_swap 0\n"),
-        ("cpuset.cpus", "0\n"),
+        ("cpuset.effective_cpus", "0\n"),
         ("cpu.cfs_quota_us", "-1\n"),
         ("cpu.cfs_period_us", "100000\n"),
         ("cpuacct.usage_user", "2000000000\n"),
@@ -81,7 +81,7 @@ fn a_container_on_hierarchies_of_the_first_version() {
         ("cpuacct.usage_all", "cpu user system\n0 1500000000 1000000000\n1 500000000 0\n"),
         ("tasks", &thread),
     ];
-    let unlimited = [("memory.limit_in_bytes", "9223372036854771712\n"), ("cpuset.effective_cpus", "\n")];
+    let unlimited = [("memory.limit_in_bytes", "9223372036854771712\n")];
     let root = levels(&own, &unlimited);
     let controllers = ["cpu", "cpuacct", "cpuset", "memory", "blkio"].map(str::to_owned);
     let container = container(vec![(controllers.into(), root.path().join("own"))]);

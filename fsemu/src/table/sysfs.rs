@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Check, Kept, Kind, Live, Mirror, Node, Seed, Text, Tie};
 use crate::Emulation;
-use crate::cpuset::{cpus, mems};
+use crate::cpuset::mems;
+use crate::render::cpus::set as cpus;
 
 /// How long what never changes is as good as new.
 pub(super) const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -57,8 +58,7 @@ pub(super) const NODES: &[Node] = &[
             ],
         }),
         own_proc_only: false,
-        reason: "C libraries and language runtimes count CPUs here: only those of the container's cpuset, by the host's \
-                 numbers.",
+        reason: "C libraries and language runtimes count CPUs here: only those of `/proc/cpuinfo`, by the host's numbers.",
     },
     Node {
         path: "/sys/devices/system/node",
@@ -74,7 +74,7 @@ pub(super) const NODES: &[Node] = &[
             ],
         }),
         own_proc_only: false,
-        reason: "Only the memory nodes and CPUs of the container's cpuset. What a node says of its memory is the host's.",
+        reason: "Only the memory nodes of the container's cpuset, and its CPUs. What a node says of its memory is the host's.",
     },
     Node {
         path: "/sys/firmware",
