@@ -25,6 +25,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -190,6 +191,16 @@ static void call32(char **args) {
 #endif
 }
 
+// sysinfo: seconds since the boot, bytes of memory and of free memory, of swap, processes (sysinfo(2)).
+static void machine(char **args) {
+    (void)args;
+    struct sysinfo info;
+    need(sysinfo(&info));
+    printf("%ld %lu %lu %lu %u\n", info.uptime, info.totalram * info.mem_unit, info.freeram * info.mem_unit,
+           info.totalswap * info.mem_unit, info.procs);
+    exit(0);
+}
+
 // filtered VERB...: a verb under a seccomp filter of its own, that allows all but getppid(2), as an inner engine's.
 static void filtered(char **args) {
     struct sock_filter code[] = {{BPF_LD | BPF_W | BPF_ABS, 0, 0, 0},
@@ -265,6 +276,7 @@ static const struct {
     {"nested", 1, nested},
     {"syscall", 1, call},
     {"syscall32", 1, call32},
+    {"sysinfo", 0, machine},
     {"filtered", 1, filtered},
     {"keyring", 0, keyring},
     {"fds", 0, fds},

@@ -4,6 +4,7 @@
 //! The environment's `FUZZ` names the target, since a program has one entry:
 //! * `bootstrap`: the bytes on the standard input of `start`, and the runtime's options.
 //! * `plan`: a config.json, an exec's process and an update's resources, up to the plan and its order.
+//! * `trap`: a trapped call and its caller's memory.
 //! * `message`: what a stage and the shim say to each other, and what is written down in a bundle.
 
 use std::path::Path;
@@ -17,8 +18,12 @@ use policy::plan::Plan;
 use policy::spec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use syscall_trap::act::Act;
+use syscall_trap::calls::{Decision, decode};
+use syscall_trap::notify::Call;
+use syscall_trap::notify::memory::Memory;
 
-use crate::stage::message::{BuildOrder, ExecOrder, Report, Start};
+use crate::stage::message::{BuildOrder, ExecOrder, Report, Served, Start};
 use crate::wire::{bootstrap, flags::Flags, options};
 
 fuzz_target!(|data: &[u8]| {
@@ -27,7 +32,8 @@ fuzz_target!(|data: &[u8]| {
         "bootstrap" => bootstrap(data),
         "plan" => plan(data),
         "message" => message(data),
-        other => panic!("FUZZ is bootstrap, plan or message, not {other:?}"),
+        "trap" => trap(data),
+        other => panic!("FUZZ is bootstrap, plan, message or trap, not {other:?}"),
     }
 });
 
@@ -66,8 +72,47 @@ fn plan(data: &[u8]) {
 fn message(data: &[u8]) {
     round_trip::<Report>(data);
     round_trip::<Start>(data);
+    round_trip::<Served>(data);
     round_trip::<BuildOrder>(data);
     round_trip::<ExecOrder>(data);
+}
+
+/// A caller's memory, from its second page on.
+struct Pages<'a>(&'a [u8]);
+
+impl Memory for Pages<'_> {
+    fn read(&self, address: u64, into: &mut [u8]) -> std::io::Result<usize> {
+        let there = address.checked_sub(4096).and_then(|at| self.0.get(usize::try_from(at).ok()?..));
+        let there = there.filter(|there| !there.is_empty());
+        let there = there.ok_or_else(|| std::io::Error::from_raw_os_error(libc::EFAULT))?;
+        let read = there.len().min(into.len());
+        into[..read].copy_from_slice(&there[..read]);
+        Ok(read)
+    }
+}
+
+/// The number, the ABI, six registers of two bytes, of which one that is all ones stays so; the memory.
+fn trap(data: &[u8]) {
+    let Some((&[nr, more, abi], data)) = data.split_first_chunk() else { return };
+    let Some((registers, memory)) = data.split_first_chunk::<12>() else { return };
+    let word = |at: usize| u64::from(u16::from_ne_bytes([registers[at], registers[at + 1]]));
+    let args = std::array::from_fn(|at| if word(2 * at) == 0xffff { u64::MAX } else { word(2 * at) });
+    let arch = [0xc000_003e, 0x4000_0003, 0xc000_00b7, 0x4000_0028][usize::from(abi % 4)];
+    let call = Call { nr: u32::from(u16::from_ne_bytes([nr, more])), arch, args };
+    let Decision::Act(act) = decode(&call, &Pages(memory)) else { return };
+    let path = match &act {
+        Act::Proc { target, data, .. } | Act::Sysfs { target, data, .. } | Act::Remount { target, data, .. } => {
+            assert!(data.len() < 4096);
+            target
+        }
+        Act::Bind { source, target, .. } => {
+            assert!(source.len() < 4096);
+            target
+        }
+        Act::Umount { target, .. } => target,
+        Act::OpenTree { path, .. } | Act::Pick { path, .. } | Act::Mknod { path, .. } => path,
+    };
+    assert!(path.len() < 4096 && !path.contains(&0));
 }
 
 /// What can be read can be written, and reads the same again.

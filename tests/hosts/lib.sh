@@ -27,6 +27,25 @@ suite_runc=v1.4.3
 
 die() { echo "$*" >&2; exit 1; }
 
+# build_newest NAME DIR WHAT: has the caller's function `build` fill DIR, whose programs are Go's to install in DIR/bin, and says
+# WHAT it is. Does nothing where DIR is complete. Where it cannot be built DIR.unavailable has the reason, and the script
+# fails.
+build_newest() {
+  local name=$1 dir=$2 what=$3 log=$hosts/log/$1.log start=$SECONDS
+  [ ! -e "$dir/.complete" ] || return 0
+  rm -rf "$dir" "$dir.part" "$dir.unavailable"
+  mkdir -p "$dir.part/bin" "$hosts/log"
+  export GOBIN=$dir.part/bin GOFLAGS=-mod=mod CGO_ENABLED=0 GOTOOLCHAIN=local
+  if ! { command -v go || ! echo "there is no Go (1.26 or newer)"; } > "$log" || ! build >> "$log" 2>&1; then
+    rm -rf "$dir.part"
+    tail -n 1 "$log" > "$dir.unavailable"
+    die "$name: $what cannot be built: $(cat "$dir.unavailable")"
+  fi
+  touch "$dir.part/.complete"
+  mv "$dir.part" "$dir"
+  echo "$name: $what, $((SECONDS - start)) s, $(du -sm "$dir" | cut -f 1) MB"
+}
+
 # The package mirror that this machine itself uses.
 debian_mirror() {
   apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1

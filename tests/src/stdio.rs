@@ -75,13 +75,22 @@ impl Pipes {
         Self { stdin: none(), stdout: none(), stderr: none(), terminal: false, out: None, err: None }
     }
 
-    fn bare() -> (PathBuf, Self) {
-        let dir = place::new_dir("stdio");
-        let stdout = dir.join("stdout");
+    /// Standard output only, of a client that has not come to opening it.
+    pub fn unopened() -> Self {
+        let stdout = place::new_dir("stdio").join("stdout");
         fifo(&stdout);
-        let out = Some(read_all(&stdout));
-        let stdout = stdout.display().to_string();
-        (dir, Self { stdin: String::new(), stdout, stderr: String::new(), terminal: false, out, err: None })
+        Self { stdout: stdout.display().to_string(), ..Self::none() }
+    }
+
+    /// Opens standard output at last.
+    pub fn open(&mut self) {
+        self.out = Some(read_all(Path::new(&self.stdout)));
+    }
+
+    fn bare() -> (PathBuf, Self) {
+        let mut pipes = Self::unopened();
+        pipes.open();
+        (Path::new(&pipes.stdout).with_file_name(""), pipes)
     }
 
     fn add_stderr(&mut self, dir: &Path) {

@@ -33,6 +33,7 @@ use super::pod::Shared;
 use super::process::Process;
 use super::state::State;
 use super::stdio::{self, Streams};
+use super::trap::Traps;
 use super::{Container, devices, exit, filters, ids, lock, views};
 use crate::failpoint;
 use crate::stage::launch::{Created, OrderFds};
@@ -88,6 +89,7 @@ pub(super) async fn create(
     let Prepared { hierarchies, views, binds, served, .. } = prepared;
     let grounds = Grounds {
         names,
+        traps: Traps::new(cgroup.clone()),
         cgroup,
         id_map,
         process,
@@ -300,6 +302,7 @@ async fn finish(
     let Created { pid, pidfd, terminal, waiting, .. } = created;
     let watched = pidfd.try_clone().map_err(|error| Error::Failed(format!("watch init: {error}")));
     init.exists(pid, pidfd);
+    grounds.traps.know_init(pid);
     let (pid, namespace, hooks) = (init.pid(), grounds.names.namespace.clone(), grounds.hooks.clone());
     let (draft, recorded) = blocking_pair(move || {
         let recorded = record(&mut draft, pid, &namespace, &hooks);

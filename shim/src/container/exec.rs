@@ -130,7 +130,9 @@ impl Container {
         };
         let stage = lock(&exec.stage).take();
         let stage = stage.map_or_else(|| self.shared.launcher.exec_stage(), Ok)?;
-        let executed = stage.exec(&order, fds, |pid| process.exists_as(pid)).await?;
+        let executed = stage
+            .exec(&order, fds, |pid| process.exists_as(pid), |listener| self.grounds.traps.serve(listener))
+            .await?;
         for note in &executed.notes {
             log::warn!(container = self.id.as_str(), exec = process.id.as_str(); "{note}");
         }

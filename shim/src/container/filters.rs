@@ -1,4 +1,4 @@
-//! The seccomp programs that a process of a container runs under: the base filter, then its spec's profile.
+//! The seccomp programs that a process of a container runs under: the base filter, the trap filter, its spec's profile.
 
 use policy::config;
 use policy::plan::Process;
@@ -9,9 +9,14 @@ use crate::stage::message::Program;
 
 /// Compiles the programs of a process, in the order in which they are installed.
 pub(super) fn of(process: &Process, config: &config::Container, container: &str) -> Result<Vec<Program>, Error> {
+    let profile = process.seccomp.as_ref().map(syscall_trap::filter::compile).transpose()?;
     let mut programs = vec![Program::from(&syscall_trap::filter::base(config.io_uring)?)];
-    if let Some(profile) = &process.seccomp {
-        let compiled = syscall_trap::filter::compile(profile)?;
+    if profile.as_ref().is_some_and(|compiled| compiled.program.traces()) {
+        log::warn!(container = container; "runs without traps: its seccomp profile has SCMP_ACT_TRACE, which they would overrule");
+    } else {
+        programs.push(Program::from(&syscall_trap::filter::trap()?));
+    }
+    if let Some(compiled) = profile {
         if !compiled.unknown.is_empty() {
             log::debug!(container = container; "seccomp: no kernel has {}", compiled.unknown.join(", "));
         }

@@ -18,6 +18,7 @@ use super::lock;
 use super::logging::Names;
 use super::namespaces::Identity;
 use super::state::State;
+use super::trap::Traps;
 use crate::stage::launch::Launcher;
 
 /// What a container stands on besides its processes.
@@ -36,6 +37,8 @@ pub(super) struct Grounds {
     pub(super) network: Option<Identity>,
     /// Its hooks.
     pub(super) hooks: Hooks,
+    /// Answers the calls that its processes' trap filters trap.
+    pub(super) traps: Traps,
     /// Who owns the stdio, where the engine says so.
     pub(super) stdio_owner: Option<(u32, u32)>,
     /// The engine's own view of the root filesystem and the container's, where there are two; until it is deleted.
@@ -65,6 +68,7 @@ impl Grounds {
         if !self.hooks.poststop.is_empty() {
             hooks::poststop(launcher, bundle, &self.names.container).await;
         }
+        self.traps.end(&self.names.container);
         // The engine unmounts its own next.
         lock(&self.views).take();
         let (lease, bundle, id) = (lock(&self.lease).take(), bundle.to_owned(), self.names.container.clone());

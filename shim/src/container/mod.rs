@@ -10,6 +10,7 @@
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
 //! * [`stdio`], [`logging`]: where input and output go.
+//! * [`trap`]: who answers the system calls that its trap filter traps.
 //! * [`state`]: what is written down for the time after the shim, and how it is cleaned up then.
 //!
 //! Invariants: nothing here knows of containerd's wire (a test reads the sources: no ttrpc, no protos); every change of a
@@ -42,6 +43,7 @@ mod start;
 pub(crate) mod state;
 mod stats;
 pub(crate) mod stdio;
+mod trap;
 mod update;
 mod views;
 

@@ -22,7 +22,10 @@ impl Container {
         failpoint::hit("start-begun", &self.id);
         let waiting = lock(&self.waiting).take();
         let outcome = match waiting {
-            Some(waiting) => waiting.start().await.map_err(Error::from),
+            Some(waiting) => {
+                let serve = |listener| self.grounds.traps.serve(listener);
+                waiting.start(serve).await.map_err(Error::from)
+            }
             None => Err(Error::Failed("the container's init is not waiting".to_owned())),
         };
         failpoint::hit("start-done", &self.id);

@@ -1,11 +1,12 @@
 //! A process's standard input and output: pipes or a terminal on its side, what the engine named on the other.
 //!
 //! The engine names each stream by a URI: a fifo (a bare path, or `fifo://`), a file to append to (`file://`), a logging
-//! program (`binary://`, `binary-v2://`), or nothing (`/dev/null`). The copying itself is containerd-shim's [`IoTasks`] and [`Pty`]; it
-//! runs on the reactor and holds no thread.
+//! program (`binary://`, `binary-v2://`), or nothing (`/dev/null`). Input and terminals are containerd-shim's [`IoTasks`] and
+//! [`Pty`]; all copying runs on the reactor and holds no thread.
 //!
 //! * The shim holds both ends of every fifo, so an engine that detaches, restarts or attaches again is neither an
-//!   end of input nor a broken pipe. Input ends when CloseIO lets go and the engine's writer is gone.
+//!   end of input nor a broken pipe. Input ends when CloseIO lets go and the engine's writer is gone; an output is held
+//!   until the engine has it, or deletes the process ([`fifo`]).
 //! * Pipes belong to the process's own user, so that it may open `/dev/stdout` again.
 
 use std::fs::File;
@@ -24,10 +25,13 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use super::error::Error;
 use super::logging::{Logger, Names};
+use fifo::Fifo;
+
+mod fifo;
 
 /// How long a deleted process's output may take to be delivered (a grandchild may hold it open for ever).
 const DRAIN: Duration = Duration::from_secs(10);
@@ -73,16 +77,19 @@ impl<'a> Sink<'a> {
 pub(crate) struct Streams {
     request: Request,
     names: Names,
-    tasks: IoTasks,
-    /// How many outputs are still copied.
+    /// The copy of stdin.
+    input: IoTasks,
+    /// How many outputs are still on their way.
     outputs: watch::Sender<usize>,
+    /// Whether the engine has deleted the process.
+    deleted: watch::Sender<bool>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Copies that are not `tasks`' own.
-    copies: Vec<AbortHandle>,
+    /// The copies of outputs.
+    copies: Vec<JoinHandle<()>>,
     logger: Option<Logger>,
     terminal: Option<Pty>,
     /// The size that was asked for before there was a terminal: columns and rows.
@@ -92,8 +99,8 @@ struct State {
 impl Streams {
     /// Nothing is opened yet.
     pub(crate) fn new(request: Request, names: Names) -> Self {
-        let outputs = watch::Sender::new(0);
-        Self { request, names, tasks: IoTasks::default(), outputs, state: Mutex::default() }
+        let (outputs, deleted) = (watch::Sender::new(0), watch::Sender::new(false));
+        Self { request, names, input: IoTasks::default(), outputs, deleted, state: Mutex::default() }
     }
 
     /// What the engine asked for.
@@ -127,7 +134,7 @@ impl Streams {
         };
         let (theirs, ours) = owned_pipe(owner)?;
         let to = pipe::Sender::from_owned_fd(ours).map_err(opening("stdin", path))?;
-        self.tasks.copy_from_fifo(path, to).map_err(opening("stdin", path))?;
+        self.input.copy_from_fifo(path, to).map_err(opening("stdin", path))?;
         Ok(theirs)
     }
 
@@ -146,7 +153,7 @@ impl Streams {
         let from = Counted::new(from, &self.outputs);
         match sink {
             Sink::Null => self.copy(from, tokio::io::sink()),
-            Sink::Fifo(path) => self.tasks.copy_to_fifo(from, path).map_err(opening("output", path))?,
+            Sink::Fifo(path) => self.copy_to_fifo(from, Fifo::open(path).map_err(opening("output", path))?),
             Sink::File(path) => self.copy(from, append(path).map_err(opening("output", path))?),
             Sink::Binary(uri) => {
                 return Err(Error::InvalidArgument(format!(
@@ -163,15 +170,27 @@ impl Streams {
         mut from: impl AsyncRead + Send + Unpin + 'static,
         mut to: impl AsyncWrite + Send + Unpin + 'static,
     ) {
-        let task = tokio::spawn(async move {
-            if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
-                // A terminal that hangs up, or a logging program that is gone, is how a copy may end.
-                log::debug!("an output's copy ended: {error}");
+        let copying = tokio::spawn(async move { pour(&mut from, &mut to).await });
+        self.state().copies.push(copying);
+    }
+
+    /// The same; the output is on its way until the engine has the fifo, or deletes the process.
+    fn copy_to_fifo(&self, mut from: impl AsyncRead + Send + Unpin + 'static, mut to: Fifo) {
+        let mut deleted = self.deleted.subscribe();
+        let copying = tokio::spawn(async move {
+            pour(&mut from, &mut to.writer).await;
+            let patience = to.patience();
+            let no_longer = async {
+                let _ = deleted.wait_for(|deleted| *deleted).await;
+                tokio::time::sleep(patience).await;
+            };
+            tokio::select! {
+                () = to.let_go() => {}
+                () = no_longer => {}
             }
-            let _ = tokio::io::AsyncWriteExt::flush(&mut to).await;
             drop(from);
         });
-        self.state().copies.push(task.abort_handle());
+        self.state().copies.push(copying);
     }
 
     /// Begins to copy to and from a terminal, and gives it the size that was asked for before it was there.
@@ -191,7 +210,7 @@ impl Streams {
             sink => self.copy_output(terminal.clone(), &sink)?,
         }
         if let Sink::Fifo(path) = Sink::parse(&self.request.stdin)? {
-            self.tasks.copy_from_fifo(path, terminal.clone()).map_err(opening("stdin", path))?;
+            self.input.copy_from_fifo(path, terminal.clone()).map_err(opening("stdin", path))?;
         }
         let mut state = self.state();
         if let Some(size) = state.size {
@@ -213,10 +232,10 @@ impl Streams {
 
     /// Lets go of stdin: the process sees its end once the engine's writer is gone too.
     pub(crate) fn close_stdin(&self) {
-        self.tasks.close_input();
+        self.input.close_input();
     }
 
-    /// Waits until every output has reached its end, at most so long.
+    /// Waits until every output has reached its end and the engine, at most so long.
     pub(crate) async fn drained(&self, patience: Duration) -> bool {
         let mut outputs = self.outputs.subscribe();
         tokio::time::timeout(patience, outputs.wait_for(|open| *open == 0)).await.is_ok()
@@ -224,6 +243,7 @@ impl Streams {
 
     /// Delivers what is still on its way, for ten seconds at most, then lets go of everything.
     pub(crate) async fn shutdown(&self) {
+        self.deleted.send_replace(true);
         if !self.drained(DRAIN).await {
             log::warn!(container = self.names.container.as_str(); "output is still held open after {DRAIN:?}: it is cut");
         }
@@ -232,13 +252,17 @@ impl Streams {
 
     /// Lets go of everything at once: a process that never ran has no output.
     pub(crate) async fn abort(&self) {
-        self.tasks.abort().await;
+        self.input.abort().await;
         let (copies, logger) = {
             let mut state = self.state();
             state.terminal = None;
             (std::mem::take(&mut state.copies), state.logger.take())
         };
-        copies.iter().for_each(AbortHandle::abort);
+        copies.iter().for_each(JoinHandle::abort);
+        for copy in copies {
+            // Cancelled or at its end: its descriptors are closed either way.
+            let _ = copy.await;
+        }
         if let Some(logger) = logger {
             logger.end(DRAIN).await;
         }
@@ -247,6 +271,15 @@ impl Streams {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Copies to the end of `from`.
+async fn pour(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + Unpin)) {
+    if let Err(error) = tokio::io::copy(from, to).await {
+        // A terminal that hangs up, or a logging program that is gone, is how a copy may end.
+        log::debug!("an output's copy ended: {error}");
+    }
+    let _ = tokio::io::AsyncWriteExt::flush(to).await;
 }
 
 /// A reader whose end of life counts: the copy that owns it is done. That a terminal has hung up (EIO) is its end, and no

@@ -137,3 +137,93 @@ async fn a_terminal_that_hangs_up_loses_nothing_of_what_waits_for_a_slow_engine(
     assert!(streams.drained(Duration::from_secs(10)).await);
     streams.shutdown().await;
 }
+
+/// An engine as Go's fifo package is one: its open waits for a writer, on a thread of its own, and it reads to the end.
+fn engine(path: &str) -> tokio::sync::oneshot::Receiver<Vec<u8>> {
+    let (sender, read) = tokio::sync::oneshot::channel();
+    let path = path.to_owned();
+    std::thread::spawn(move || {
+        let mut data = Vec::new();
+        File::open(path).unwrap().read_to_end(&mut data).unwrap();
+        let _ = sender.send(data);
+    });
+    read
+}
+
+async fn all_of(engine: tokio::sync::oneshot::Receiver<Vec<u8>>) -> Vec<u8> {
+    tokio::time::timeout(Duration::from_secs(30), engine).await.expect("the engine hears an end").unwrap()
+}
+
+#[tokio::test]
+async fn a_program_that_ends_before_the_engine_opens_the_fifo_is_heard() {
+    for text in [&b"hello"[..], b""] {
+        let dir = tempfile::tempdir().unwrap();
+        let stdout = fifo(dir.path(), "out");
+        let streams = streams(Request { stdout: stdout.clone(), ..Request::default() });
+        let fds = streams.open(MINE).await.unwrap();
+        write(&fds[1], text);
+        drop(fds);
+        assert!(!streams.drained(Duration::from_millis(200)).await, "nobody has it");
+        assert_eq!(all_of(engine(&stdout)).await, text);
+        assert!(streams.drained(Duration::from_secs(10)).await);
+        streams.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_engine_left_unread_waits_for_its_return() {
+    let dir = tempfile::tempdir().unwrap();
+    let stdout = fifo(dir.path(), "out");
+    let streams = streams(Request { stdout: stdout.clone(), ..Request::default() });
+    let first = pipe::OpenOptions::new().open_receiver(&stdout).unwrap();
+    let fds = streams.open(MINE).await.unwrap();
+    drop(first);
+    write(&fds[1], b"hello");
+    drop(fds);
+    assert!(!streams.drained(Duration::from_millis(200)).await, "nobody has read it");
+    assert_eq!(all_of(engine(&stdout)).await, b"hello");
+    assert!(streams.drained(Duration::from_secs(10)).await);
+}
+
+#[tokio::test]
+async fn an_engine_that_has_read_everything_or_left_and_deletes_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (read, unread) = (fifo(dir.path(), "out"), fifo(dir.path(), "err"));
+    let request = Request { stdout: read.clone(), stderr: unread.clone(), ..Request::default() };
+    let streams = streams(request);
+    let [mut first, second] = [&read, &unread].map(|path| pipe::OpenOptions::new().open_receiver(path).unwrap());
+    let fds = streams.open(MINE).await.unwrap();
+    write(&fds[1], b"hello");
+    tokio::io::AsyncReadExt::read_exact(&mut first, &mut [0; 5]).await.unwrap();
+    drop((first, second));
+    write(&fds[2], b"unread");
+    drop(fds);
+    let mut outputs = streams.outputs.subscribe();
+    let one = tokio::time::timeout(Duration::from_secs(10), outputs.wait_for(|open| *open == 1)).await;
+    one.expect("what was read is let go of").unwrap();
+    assert!(!streams.drained(Duration::from_millis(50)).await, "the other is not");
+    // Delete gives it ten seconds while it is copied, and none when it only waits.
+    tokio::time::timeout(DRAIN / 2, streams.shutdown()).await.expect("Delete does not wait");
+    let nobody = pipe::OpenOptions::new().open_sender(&unread).unwrap_err();
+    assert_eq!(nobody.raw_os_error(), Some(libc::ENXIO), "the shim has let go");
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_after_it_deletes_is_heard_and_one_that_never_comes_is_given_up() {
+    for comes in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let stdout = fifo(dir.path(), "out");
+        let streams = streams(Request { stdout: stdout.clone(), ..Request::default() });
+        let fds = streams.open(MINE).await.unwrap();
+        write(&fds[1], b"hello");
+        drop(fds);
+        let late = async {
+            assert!(!streams.drained(Duration::from_millis(100)).await, "nobody has it");
+            if comes { all_of(engine(&stdout)).await } else { Vec::new() }
+        };
+        let ((), heard) = tokio::join!(streams.shutdown(), late);
+        assert_eq!(heard, if comes { &b"hello"[..] } else { b"" });
+        let nobody = pipe::OpenOptions::new().open_sender(&stdout).unwrap_err();
+        assert_eq!(nobody.raw_os_error(), Some(libc::ENXIO), "the shim has let go");
+    }
+}

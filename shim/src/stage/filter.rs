@@ -1,12 +1,44 @@
 //! Installs the compiled seccomp programs: the last thing before execve(2).
 //!
-//! The base filter comes before the spec's profile, which need not allow seccomp(2).
+//! The base filter and the trap filter come before the spec's profile, which need not allow seccomp(2), nor what it takes to
+//! hand the listener over.
 
 use std::io;
+use std::os::fd::AsFd;
 
-use super::message::Program;
+use super::channel::Channel;
+use super::message::{Program, Report, Served};
 
 /// Installs `programs`, in their order. Of what they answer for a call the kernel takes the strictest (seccomp(2)).
-pub(super) fn install(programs: &[Program]) -> io::Result<()> {
-    programs.iter().try_for_each(|program| syscall_trap::sys::install(&program.into(), program.flags))
+///
+/// The shim at the other end of `control` serves what is trapped before the next program is installed. Without one, what
+/// traps is left out: nobody would answer.
+pub(super) fn install(programs: &[Program], control: Option<&Channel>) -> io::Result<()> {
+    for program in programs {
+        let filter = program.into();
+        match control {
+            _ if program.flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 => {
+                syscall_trap::sys::install(&filter, program.flags)?;
+            }
+            Some(control) => trap(&filter, control)?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Installs the trap filter, and waits until the shim has its listener, of which nothing is left here.
+fn trap(filter: &syscall_trap::filter::Program, control: &Channel) -> io::Result<()> {
+    match syscall_trap::sys::listen(filter) {
+        Ok(listener) => control.send(&Report::Listener, &[listener.as_fd()])?,
+        // Of a process tree one listener is all there is (EBUSY): an eci inside an eci goes without.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOSYS | libc::EINVAL)) => {
+            return control.send(&Report::Note(format!("runs without traps: {error}")), &[]);
+        }
+        Err(error) => return Err(error),
+    }
+    match control.receive::<Served>()? {
+        Some(_) => Ok(()),
+        None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the shim does not serve its traps")),
+    }
 }

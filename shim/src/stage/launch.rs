@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Serving, Start};
+use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Served, Serving, Start};
 use super::{BUILD, EXEC};
 use reap::{ended, kill_and_reap, kill_and_reap_group, reap};
 
@@ -175,12 +175,14 @@ impl Launcher {
 
 impl ExecStage {
     /// Runs the program. Returns when it runs (its execve succeeded). When it fails its process is reaped. `cloned` is
-    /// told the process's pid as soon as it exists, so that it can be killed while it is on its way.
+    /// told the process's pid as soon as it exists, so that it can be killed while it is on its way; `serve` takes the
+    /// listener of its traps.
     pub(crate) async fn exec(
         mut self,
         order: &ExecOrder,
         fds: OrderFds,
         cloned: impl FnOnce(i32),
+        serve: impl Fn(OwnedFd) -> io::Result<()>,
     ) -> Result<Executed, LaunchError> {
         let stage = self.0.take().ok_or(LaunchError::Died("the exec stage"))?;
         let all: Vec<BorrowedFd<'_>> =
@@ -189,7 +191,7 @@ impl ExecStage {
         drop(fds);
         let mut progress = Progress::default();
         // Whoever cannot be told has failed before, and has said why.
-        let outcome = match (progress.until_executed(&stage, cloned).await, sent) {
+        let outcome = match (progress.until_executed(&stage, cloned, serve).await, sent) {
             (Err(LaunchError::Died(_)), Err(cause)) => Err(channel("hand a stage its order")(cause)),
             (outcome, _) => outcome,
         };
@@ -224,14 +226,15 @@ impl Drop for ExecStage {
 
 impl Waiting {
     /// Lets init go on. Returns when the user's program runs (its execve succeeded), with notes for the log; when it fails
-    /// init exits by itself.
-    pub(crate) async fn start(self) -> Result<Vec<String>, LaunchError> {
+    /// init exits by itself. `serve` takes the listener of its traps.
+    pub(crate) async fn start(self, serve: impl Fn(OwnedFd) -> io::Result<()>) -> Result<Vec<String>, LaunchError> {
         self.control.send(&Start).map_err(|_| LaunchError::Died("the container's init"))?;
         let mut notes = Vec::new();
         loop {
             match self.control.receive().await.map_err(channel("listen to init"))? {
                 None => return Ok(notes),
                 Some((Report::Note(note), _)) => notes.push(note),
+                Some((Report::Listener, fds)) => hand_over(&self.control, fds, &serve)?,
                 Some((Report::Failed(failure), _)) => return Err(LaunchError::Failed(failure)),
                 Some(_) => return Err(LaunchError::Died("the container's init")),
             }
@@ -313,7 +316,12 @@ impl Progress {
     /// The stage's process inherits its channel: the channel ends when the program's execve closes it, or with a
     /// [`Report::Failed`] before. A stage that is stopped holds it open, too, so the end of the process is as good: it
     /// must be reaped, or the init of its pid namespace could not end (pid_namespaces(7)).
-    async fn until_executed(&mut self, stage: &Stage, cloned: impl FnOnce(i32)) -> Result<(), LaunchError> {
+    async fn until_executed(
+        &mut self,
+        stage: &Stage,
+        cloned: impl FnOnce(i32),
+        serve: impl Fn(OwnedFd) -> io::Result<()>,
+    ) -> Result<(), LaunchError> {
         let mut cloned = Some(cloned);
         let mut process = None;
         loop {
@@ -324,6 +332,7 @@ impl Progress {
                 () = ended(process.as_ref()) => None,
             };
             match received {
+                Some((Report::Listener, fds)) => hand_over(&stage.control, fds, &serve)?,
                 Some((report, fds)) => self.take(report, fds)?,
                 None if self.ready && self.pidfd.is_some() => return Ok(()),
                 None => return Err(LaunchError::Died("the exec stage")),
@@ -351,10 +360,25 @@ impl Progress {
             Report::Built => self.built = true,
             Report::Ready => self.ready = true,
             Report::Note(note) => self.notes.push(note),
+            // Init installs its filters after Start alone.
+            Report::Listener => return Err(LaunchError::Died("the build stage")),
             Report::Failed(failure) => return Err(LaunchError::Failed(failure)),
         }
         Ok(())
     }
+}
+
+/// Has the traps of a process served, and tells it so.
+fn hand_over(
+    control: &AsyncChannel,
+    mut fds: Vec<OwnedFd>,
+    serve: &impl Fn(OwnedFd) -> io::Result<()>,
+) -> Result<(), LaunchError> {
+    let listener = fds.pop().ok_or(LaunchError::Died("the process with its traps"))?;
+    serve(listener).map_err(channel("serve the traps of a process"))?;
+    // A process that has gone meanwhile has left its word.
+    let _gone = control.send(&Served);
+    Ok(())
 }
 
 fn channel(step: &'static str) -> impl FnOnce(io::Error) -> LaunchError {

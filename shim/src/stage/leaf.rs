@@ -6,20 +6,19 @@
 //! controllers are handed down, and then init is cloned into the leaf. Its user namespace is that process's, because a
 //! cgroup namespace belongs to the user namespace of its maker.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use policy::plan::NamespaceKind;
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 use rustix::thread::UnshareFlags;
 
 use super::build::{Fds, new_user_namespace};
 use super::channel::Channel;
-use super::message::{BuildOrder, Failure, Report};
-use super::{namespaces, tell_of_self};
+use super::helper::{self, Birth, Helper};
+use super::message::{BuildOrder, Failure};
+use super::namespaces;
 use crate::container::cgroup::{repeat_limits_of, write};
-use crate::sys::clone::{Cloned, clone3};
 
 /// How often the controllers are handed down to a group whose last process is on its way out.
 const ATTEMPTS: usize = 500;
@@ -33,49 +32,28 @@ pub(super) fn make_namespaces(
     proc: BorrowedFd<'_>,
 ) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
     let new = new_user_namespace(order);
-    let (ours, theirs) = Channel::pair().map_err(Failure::at("make", "a socket pair"))?;
     let flags = if new { libc::CLONE_NEWUSER as u64 } else { 0 };
-    match clone3(flags, Some(own)).map_err(Failure::at("clone into", "the container's cgroup"))? {
-        Cloned::Child => {
-            drop(ours);
-            // It is the stage's to reap, and the shim's if the stage dies.
-            let told = tell_of_self(control, &Report::Helper);
-            let made = told.and_then(|()| namespaces::join_user(&fds.joined)).and_then(|()| {
-                namespaces::unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))
-            });
-            let _gone = theirs.send(&made.err(), &[]);
-            // Until the other side has what it needs.
-            let _gone = theirs.receive::<()>();
-            std::process::exit(0)
-        }
-        Cloned::Parent { pid, pidfd } => {
-            drop(theirs);
-            let made = take(order, &ours, pid, proc, new);
-            drop(ours);
-            let _status = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-            made
-        }
-    }
+    let birth = Birth { name: "the maker of the cgroup namespace", flags, group: Some(own) };
+    let make = |_: &Channel| {
+        namespaces::join_user(&fds.joined)?;
+        namespaces::unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))
+    };
+    helper::run(control, &birth, make, |maker| take(order, maker, proc, new))
 }
 
 fn take(
     order: &BuildOrder,
-    maker: &Channel,
-    pid: i32,
+    maker: &Helper,
     proc: BorrowedFd<'_>,
     new: bool,
 ) -> Result<Vec<(NamespaceKind, OwnedFd)>, Failure> {
-    match maker.receive::<Option<Failure>>().map_err(Failure::at("listen to", "the maker of the cgroup namespace"))? {
-        Some((None, _)) => {}
-        Some((Some(failure), _)) => return Err(failure),
-        None => return Err(Failure::line("the maker of the cgroup namespace ended before it was done")),
-    }
+    maker.done()?;
     let mut made = Vec::new();
     if new {
-        namespaces::write_maps(order.id_map, proc, pid)?;
-        made.push((NamespaceKind::User, namespaces::open_of(proc, pid, NamespaceKind::User)?));
+        namespaces::write_maps(order.id_map, proc, maker.pid)?;
+        made.push((NamespaceKind::User, namespaces::open_of(proc, maker.pid, NamespaceKind::User)?));
     }
-    made.push((NamespaceKind::Cgroup, namespaces::open_of(proc, pid, NamespaceKind::Cgroup)?));
+    made.push((NamespaceKind::Cgroup, namespaces::open_of(proc, maker.pid, NamespaceKind::Cgroup)?));
     Ok(made)
 }
 

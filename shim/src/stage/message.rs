@@ -37,7 +37,7 @@ pub(crate) struct BuildOrder {
     pub(crate) joins: Joins,
     /// The root filesystem's mounts; empty where the engine has mounted it already.
     pub(crate) rootfs: Vec<RootMount>,
-    /// Its seccomp programs, in the order in which they are installed: the base filter, the spec's profile.
+    /// Its seccomp programs, in the order in which they are installed: base filter, trap filter, the spec's profile.
     pub(crate) filters: Vec<Program>,
     /// How many user namespaces it may make; none: what the kernel lets it.
     pub(crate) max_user_namespaces: Option<u32>,
@@ -62,7 +62,7 @@ pub(crate) struct ExecOrder {
     pub(crate) process: Process,
     /// The container's ids.
     pub(crate) id_map: IdMap,
-    /// Its seccomp programs, in the order in which they are installed: the base filter, the spec's profile.
+    /// Its seccomp programs, in the order in which they are installed: base filter, trap filter, the spec's profile.
     pub(crate) filters: Vec<Program>,
     /// `noNewKeyring` of the engine's options.
     pub(crate) no_new_keyring: bool,
@@ -114,6 +114,8 @@ pub(crate) enum Report {
     Built,
     /// Init stands in the locked tree and waits for Start; or every hook of an order has succeeded.
     Ready,
+    /// The listener of its traps is beside the message; it waits for [`Served`].
+    Listener,
     /// Something is weaker than the spec asks; the text is for the log.
     Note(String),
     /// The work failed; nothing is left of it but the process, which exits.
@@ -138,6 +140,10 @@ pub(crate) struct Serving(pub(crate) bool);
 /// The shim tells the build stage that the hooks have run.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Proceed;
+
+/// The shim tells a process that its traps are served.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Served;
 
 /// The shim tells init to go on.
 #[derive(Debug, Serialize, Deserialize)]

@@ -23,6 +23,7 @@ mod dev;
 pub(crate) mod emulation;
 mod exec;
 mod filter;
+mod helper;
 pub(crate) mod hook;
 pub(crate) mod hooks;
 mod init;

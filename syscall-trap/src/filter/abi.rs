@@ -16,7 +16,7 @@ pub(super) const X32_MARK: u32 = 0x4000_0000;
 
 /// One calling convention of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Abi {
+pub(crate) enum Abi {
     /// 64-bit x86.
     X86_64,
     /// 64-bit x86 with 32-bit pointers.
@@ -31,7 +31,7 @@ pub(super) enum Abi {
 
 impl Abi {
     /// The ABI of this very program.
-    pub(super) const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
+    pub(crate) const HOST: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
 
     /// The ABI that the spec's `arch` means on a kernel whose native one is `native`; none if that kernel has no such ABI.
     pub(super) fn of(arch: Arch, native: Self) -> Option<Self> {
@@ -48,7 +48,7 @@ impl Abi {
     }
 
     /// Every ABI of a kernel whose native one is `native`, that one first.
-    pub(super) fn family(native: Self) -> &'static [Self] {
+    pub(crate) fn family(native: Self) -> &'static [Self] {
         if native.is_arm() { &[Self::Aarch64, Self::Arm] } else { &[Self::X86_64, Self::X32, Self::I386] }
     }
 
@@ -57,7 +57,7 @@ impl Abi {
     }
 
     /// `seccomp_data.arch` of its calls (linux/audit.h).
-    pub(super) fn audit_arch(self) -> u32 {
+    pub(crate) fn audit_arch(self) -> u32 {
         match self {
             Self::X86_64 | Self::X32 => 0xc000_003e,
             Self::I386 => 0x4000_0003,
@@ -76,7 +76,7 @@ impl Abi {
     }
 
     /// `seccomp_data.nr` of the call `name`.
-    pub(super) fn number(self, name: &str) -> Option<u32> {
+    pub(crate) fn number(self, name: &str) -> Option<u32> {
         let nr = numbers::number(self.table(), name)?;
         Some(if self == Self::X32 { nr | X32_MARK } else { nr })
     }

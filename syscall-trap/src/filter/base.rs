@@ -17,9 +17,9 @@ use std::fmt;
 use oci_spec::runtime::LinuxSeccompOperator;
 use policy::Refusal;
 
+use super::Program;
 use super::abi::Abi;
-use super::profile::{Call, Condition, Profile};
-use super::{Program, link, rules};
+use super::profile::{Call, Condition};
 
 /// One refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,15 +135,7 @@ pub fn base(io_uring: bool) -> Result<Program, Refusal> {
 /// [`base`] for the kernel whose native ABI is `native`.
 pub(super) fn base_for(native: Abi, io_uring: bool) -> Result<Program, Refusal> {
     let rows = ROWS.iter().filter(|row| !(io_uring && row.unless == Some(IO_URING)));
-    let profile = Profile {
-        default: libc::SECCOMP_RET_ALLOW,
-        abis: Abi::family(native).to_vec(),
-        calls: rows.map(call).collect(),
-        flags: 0,
-        unknown: Vec::new(),
-    };
-    let abis = profile.abis.iter().map(|&abi| rules::resolve(abi, &profile)).collect::<Result<Vec<_>, _>>()?;
-    Ok(Program { instructions: link::link(native, &profile, &abis)?, flags: 0 })
+    super::of_table(native, rows.map(call).collect(), 0)
 }
 
 fn call(row: &Row) -> Call {

@@ -1,4 +1,5 @@
-//! Compiles seccomp programs: the runtime spec's `linux.seccomp`, and the base filter that lies beneath every profile.
+//! Compiles seccomp programs: the runtime spec's `linux.seccomp`, the base filter that lies beneath every profile, and the
+//! trap filter between them.
 //!
 //! The way of a profile: `profile` checks it and turns names of actions into values, `rules` resolves the calls of
 //! each ABI to numbers (`numbers`, `multiplex`), `link` joins the ABIs into one program. The comparisons of
@@ -6,7 +7,7 @@
 //! so the rest is ours.
 //!
 //! Main types: [`compile`] makes a [`Compiled`], which is a [`Program`] and the names that it leaves out; [`base()`] makes the
-//! program of the table [`base::ROWS`].
+//! program of the table [`base::ROWS`], [`trap()`] that of [`trap::TRAPS`].
 //!
 //! What a program decides is what runc and libseccomp decide for the same profile; the tests ask libseccomp. Worth
 //! knowing:
@@ -21,7 +22,7 @@
 //!
 //! Invariant: a profile that compiles loses nothing but the names of calls that no kernel we know has.
 
-mod abi;
+pub(crate) mod abi;
 pub mod base;
 mod link;
 mod multiplex;
@@ -31,6 +32,7 @@ mod program;
 mod rules;
 #[cfg(test)]
 mod tests;
+pub mod trap;
 
 use oci_spec::runtime::LinuxSeccomp;
 use policy::Refusal;
@@ -38,6 +40,7 @@ use policy::Refusal;
 use abi::Abi;
 pub use base::base;
 pub use program::{Instruction, MAX_INSTRUCTIONS, Malformed, Program};
+pub use trap::trap;
 
 /// What became of a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,4 +67,12 @@ fn compile_for(native: Abi, seccomp: &LinuxSeccomp) -> Result<Compiled, Refusal>
     let abis = profile.abis.iter().map(|&abi| rules::resolve(abi, &profile)).collect::<Result<Vec<_>, _>>()?;
     let instructions = link::link(native, &profile, &abis)?;
     Ok(Compiled { program: Program { instructions, flags: profile.flags }, unknown: profile.unknown })
+}
+
+/// The program of a table of our own: `calls` get their actions on every ABI of the kernel, and all others are allowed.
+fn of_table(native: Abi, calls: Vec<profile::Call>, flags: u64) -> Result<Program, Refusal> {
+    let abis = Abi::family(native).to_vec();
+    let profile = profile::Profile { default: libc::SECCOMP_RET_ALLOW, abis, calls, flags, unknown: Vec::new() };
+    let abis = profile.abis.iter().map(|&abi| rules::resolve(abi, &profile)).collect::<Result<Vec<_>, _>>()?;
+    Ok(Program { instructions: link::link(native, &profile, &abis)?, flags })
 }

@@ -46,6 +46,14 @@ impl Program {
         bytes
     }
 
+    /// Whether it leaves a call to a tracer (`SCMP_ACT_TRACE`), the one answer that is weaker than a trap: without a tracer it is
+    /// ENOSYS.
+    pub fn traces(&self) -> bool {
+        let is_return = |code: u16| u32::from(code) == libc::BPF_RET | libc::BPF_K;
+        let action = |value: u32| value & libc::SECCOMP_RET_ACTION_FULL;
+        self.instructions.iter().any(|line| is_return(line.code) && action(line.k) == libc::SECCOMP_RET_TRACE)
+    }
+
     /// The program that [`Program::to_bytes`] wrote.
     ///
     /// # Errors
@@ -85,6 +93,16 @@ mod tests {
         for len in [1, 2, MAX_INSTRUCTIONS] {
             assert_eq!(Program::from_bytes(&program(len).to_bytes()), Ok(program(len)));
         }
+    }
+
+    #[test]
+    fn a_tracer_is_asked_by_its_return_alone() {
+        let of =
+            |code: u32, k| Program { instructions: vec![Instruction { code: code as u16, jt: 0, jf: 0, k }], flags: 0 };
+        let ret = libc::BPF_RET | libc::BPF_K;
+        assert!(of(ret, libc::SECCOMP_RET_TRACE | 5).traces());
+        assert!(!of(ret, libc::SECCOMP_RET_ERRNO | 5).traces());
+        assert!(!of(libc::BPF_LD, libc::SECCOMP_RET_TRACE).traces());
     }
 
     #[test]

@@ -40,12 +40,12 @@ const ROWS: [&str; 10] = [
 async fn it_holds_without_a_profile_and_beneath_one_that_allows_everything() {
     let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"] });
     for (bundle, filters) in [
-        (unconfined(), 1),
-        (unconfined().set("/linux/seccomp", profile), 2),
+        (unconfined(), 2),
+        (unconfined().set("/linux/seccomp", profile), 3),
         // Without CAP_SYS_ADMIN, which installing a filter takes, and as a user that has no capability at all.
-        (Bundle::new().with_inside(), 1),
-        (Bundle::new().with_inside().set("/process/noNewPrivileges", json!(false)), 1),
-        (unconfined().set("/process/user", json!({ "uid": 1000, "gid": 1000 })), 1),
+        (Bundle::new().with_inside(), 2),
+        (Bundle::new().with_inside().set("/process/noNewPrivileges", json!(false)), 2),
+        (unconfined().set("/process/user", json!({ "uid": 1000, "gid": 1000 })), 2),
     ] {
         let container = Container::sleeping(bundle).await;
         let status = std::fs::read_to_string(format!("/proc/{}/status", container.pid)).unwrap();

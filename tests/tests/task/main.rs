@@ -42,6 +42,7 @@ mod shared;
 mod start;
 mod stats;
 mod stdio;
+mod traps;
 mod unmappable;
 mod update;
 mod user_namespaces;

@@ -54,6 +54,23 @@ async fn output_of_a_grandchild_is_drained_after_the_execs_exit() {
     container.end().await;
 }
 
+#[tokio::test]
+async fn a_program_that_is_gone_before_its_output_is_opened_is_heard() {
+    let container = Container::sleeping(Bundle::new()).await;
+    for script in ["echo brief; exit 3", "exit 3"] {
+        let mut pipes = Pipes::unopened();
+        let exec = place::unique("late");
+        container.add_process(&exec, &container.process(&["/bin/sh", "-c", script]), &pipes).await.unwrap();
+        container.start_process(&exec).await.unwrap();
+        assert_eq!(container.wait_process(&exec).await.unwrap().exit_status, 3);
+        pipes.open();
+        let (stdout, _) = pipes.read().await;
+        assert_eq!(stdout, if script == "exit 3" { &b""[..] } else { b"brief\n" });
+        container.delete_process(&exec).await.unwrap();
+    }
+    container.end().await;
+}
+
 async fn close_stdin(container: &Container, exec: &str) {
     let request = api::CloseIORequest { id: container.id(), exec_id: exec.into(), stdin: true, ..Default::default() };
     container.shim.task.close_io(deadline(), &request).await.unwrap();

@@ -21,6 +21,7 @@ mod watch;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::sys::fanotify::FanotifyEvent;
 
@@ -32,6 +33,10 @@ use crate::rootfs::EngineOverlay;
 
 /// How often the two are brought together after a use: an event of a close comes a moment before the kernel lets go of the file.
 const ROUNDS: u8 = 2;
+
+/// For how long after a change of the engine's each settle has the container's side forget once more. A process that stands in
+/// the middle of a lookup holds the name that it does not find, and so keeps it from being forgotten with the others.
+const AFTERWARDS: Duration = Duration::from_secs(2);
 
 /// The two views of one container's root filesystem.
 #[derive(Debug)]
@@ -56,6 +61,8 @@ struct Ours {
 struct State {
     rounds: u8,
     changed: bool,
+    /// When a change was last seen.
+    seen: Option<Instant>,
     viewers: Vec<i32>,
 }
 
@@ -114,7 +121,7 @@ impl Views {
     pub fn is_due(&self) -> bool {
         let Some(watch) = &self.watch else { return true };
         // Who holds the state settles, and may have read what is not yet done.
-        watch.has_news() || self.state.try_lock().map_or(true, |state| state.rounds > 0)
+        watch.has_news() || self.state.try_lock().map_or(true, |state| state.rounds > 0 || state.is_recent())
     }
 
     /// Brings the two views together.
@@ -124,7 +131,10 @@ impl Views {
     pub fn settle(&self) -> Result<Settled> {
         let mut state = self.state();
         let asking = self.look(&mut state);
-        let settled = if state.rounds > 0 { self.agree(&mut state) } else { Ok(Settled::Quiet) };
+        let settled = match state.rounds {
+            0 => self.forget_again(&state).map(|()| Settled::Quiet),
+            _ => self.agree(&mut state),
+        };
         if let Some(watch) = &self.watch {
             watch.answer(asking);
         }
@@ -161,6 +171,13 @@ impl Views {
         Ok(if state.rounds > 0 { Settled::Again } else { Settled::Quiet })
     }
 
+    fn forget_again(&self, state: &State) -> Result<()> {
+        match self.ours.get() {
+            Some(ours) if state.is_recent() => ours.context.reconfigure(),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes over what the look-out has seen. Returns who waits for an answer.
     fn look(&self, state: &mut State) -> Vec<FanotifyEvent> {
         let Some(watch) = &self.watch else {
@@ -172,6 +189,9 @@ impl Views {
             state.rounds = ROUNDS;
         }
         state.changed |= seen.changed;
+        if seen.changed {
+            state.seen = Some(Instant::now());
+        }
         for thread in seen.viewers {
             if !state.viewers.contains(&thread) {
                 state.viewers.push(thread);
@@ -182,5 +202,11 @@ impl Views {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_recent(&self) -> bool {
+        self.seen.is_some_and(|seen| seen.elapsed() < AFTERWARDS)
     }
 }

@@ -7,3 +7,4 @@ mod linking;
 mod oracle;
 mod random;
 mod refusals;
+mod trap;

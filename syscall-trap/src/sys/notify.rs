@@ -1,0 +1,67 @@
+//! The ioctls of a listener (seccomp_unotify(2)).
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+/// `struct seccomp_notif` as the running kernel has it, which may be longer than the one that we know.
+#[derive(Debug)]
+pub(crate) struct Buffer(Vec<u64>);
+
+/// What the kernel writes of a notification.
+pub(crate) type Notif = libc::seccomp_notif;
+
+impl Buffer {
+    /// Of the size that the kernel asks for.
+    ///
+    /// # Errors
+    /// EINVAL where it wants longer answers than ours; none that we know does.
+    pub(crate) fn new() -> io::Result<Self> {
+        let mut sizes = libc::seccomp_notif_sizes { seccomp_notif: 0, seccomp_notif_resp: 0, seccomp_data: 0 };
+        // SAFETY: the kernel writes the three numbers of a struct that lives through the call.
+        let ret = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_NOTIF_SIZES, 0, &raw mut sizes) };
+        if ret < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if usize::from(sizes.seccomp_notif_resp) > size_of::<libc::seccomp_notif_resp>() {
+            return Err(io::Error::from_raw_os_error(libc::EINVAL));
+        }
+        let bytes = usize::from(sizes.seccomp_notif).max(size_of::<Notif>());
+        Ok(Self(vec![0; bytes.div_ceil(size_of::<u64>())]))
+    }
+}
+
+/// Takes the next notification; waits while there is none.
+///
+/// # Errors
+/// ENOENT when its caller has gone meanwhile, EINTR.
+pub(crate) fn receive(listener: BorrowedFd<'_>, buffer: &mut Buffer) -> io::Result<Notif> {
+    // The kernel refuses a buffer that is not zero.
+    buffer.0.fill(0);
+    // SAFETY: the kernel writes one `struct seccomp_notif` of its own size, for which the buffer has room.
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, buffer.0.as_mut_ptr()) };
+    if ret < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the buffer is at least as long as the struct and aligned for its u64; every bit pattern is one of its values.
+    Ok(unsafe { buffer.0.as_ptr().cast::<Notif>().read() })
+}
+
+/// Whether the caller of `id` still waits for its answer.
+///
+/// # Errors
+/// ENOENT when not.
+pub(crate) fn id_valid(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+    // SAFETY: the kernel reads a number that lives through the call.
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Answers a notification.
+///
+/// # Errors
+/// ENOENT when its caller has gone; EINPROGRESS when it has its answer.
+pub(crate) fn send(listener: BorrowedFd<'_>, answer: &libc::seccomp_notif_resp) -> io::Result<()> {
+    // SAFETY: the kernel reads a struct that lives through the call.
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, std::ptr::from_ref(answer)) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
