@@ -403,6 +403,66 @@ fn members_of_a_user_namespace_hold_the_range_together() {
     assert_eq!(leases.acquire(&request("next"), &pool()).expect("a lease").id_map().host, FIRST);
 }
 
+/// What is in the state directory besides the lock and the leases.
+fn value_directories(host: &Host) -> Vec<PathBuf> {
+    let entries =
+        fs::read_dir(host.temp.path().join("ranges")).expect("readdir").map(|entry| entry.expect("entry").path());
+    entries.filter(|path| path.is_dir()).collect()
+}
+
+fn value(lease: &Lease) -> File {
+    let directory = lease.values().expect("the directory");
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CREATE;
+    File::from(rustix::fs::openat(directory, "kernel.panic", flags, 0o600.into()).expect("a value"))
+}
+
+#[test]
+fn members_of_a_user_namespace_share_values_until_the_last_has_gone() {
+    let host = Host::new();
+    let leases = &host.leases;
+    let init = Sleeper::new(Command::new("unshare").args(["--user", "cat"]));
+    let namespace = userns(&init);
+    let mut sandbox = leases.acquire(&request("sandbox"), &pool()).expect("a lease");
+    sandbox.record(init.pid(), &[]).expect("record");
+    let member = leases.join(&request("member"), namespace.as_fd()).expect("a member");
+    assert_eq!(value_directories(&host), Vec::<PathBuf>::new(), "nobody has asked for one");
+    value(&sandbox).write_all(b"7").expect("write");
+    assert_eq!(std::io::read_to_string(value(&member)).expect("read"), "7");
+    let other = leases.acquire(&request("other"), &pool()).expect("a lease");
+    assert_eq!(std::io::read_to_string(value(&other)).expect("read"), "");
+    assert_eq!(value_directories(&host).len(), 2);
+    sandbox.release().expect("release");
+    other.release().expect("release");
+    let late = leases.join(&request("late"), namespace.as_fd()).expect("the namespace still has a member");
+    assert_eq!(std::io::read_to_string(value(&late)).expect("read"), "7", "it has outlived its maker");
+    member.release().expect("release");
+    assert_eq!(value_directories(&host).len(), 1);
+    // The last one's shim is killed: whoever looks next removes it.
+    drop(late);
+    drop(init);
+    assert_eq!(statuses(leases), []);
+    assert_eq!(value_directories(&host), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn specs_that_bring_the_same_map_share_no_values() {
+    let host = Host::new();
+    let map = IdMap { host: FIRST, size: RANGE_SIZE };
+    let one = host.leases.acquire_map(&request("one"), map).expect("a lease");
+    value(&one).write_all(b"7").expect("write");
+    let two = host.leases.acquire_map(&request("two"), map).expect("a lease");
+    assert_eq!(std::io::read_to_string(value(&two)).expect("read"), "");
+    // The same container once more while somebody else keeps the range: what it left is not what it finds.
+    drop(one);
+    let again = host.leases.acquire_map(&request("one"), map).expect("a lease");
+    assert_eq!(std::io::read_to_string(value(&again)).expect("read"), "");
+    for lease in [two, again] {
+        lease.release().expect("release");
+    }
+    assert_eq!(statuses(&host.leases), []);
+    assert_eq!(value_directories(&host), Vec::<PathBuf>::new());
+}
+
 #[test]
 fn a_namespace_that_is_not_a_containers_cannot_be_joined() {
     let Host { leases, .. } = &Host::new();

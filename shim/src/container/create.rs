@@ -22,6 +22,7 @@ use super::audit::Subject;
 use super::binds;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
+use super::emulation::Served;
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
@@ -68,6 +69,7 @@ struct Prepared {
     hierarchies: Vec<String>,
     views: Option<Views>,
     binds: Rules,
+    served: Served,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -83,8 +85,8 @@ pub(super) async fn create(
     let prepared = blocking(move || prepare(&asked, &of_shim, &networks)).await?;
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
-    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views, binds } =
-        prepared;
+    let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, .. } = prepared;
+    let Prepared { hierarchies, views, binds, served, .. } = prepared;
     let grounds = Grounds {
         names,
         traps: Traps::new(cgroup.clone()),
@@ -102,7 +104,7 @@ pub(super) async fn create(
     };
     let built = match draft.share_lease() {
         Ok(lease) => {
-            let order = Order { plan, joined, lease, filters, hierarchies, binds };
+            let order = Order { plan, joined, lease, filters, hierarchies, binds, served };
             build(&request, shared, &init, &grounds, order).await
         }
         Err(error) => Err(error),
@@ -193,6 +195,7 @@ fn ready(
     let mut draft = Draft::new(&request.id, &request.bundle);
     let lease = draft.lease.insert(ids::take(request, namespace, &plan, &joined, &leases, config)?);
     let id_map = lease.id_map();
+    let values = lease.values().map_err(ids::of_lease)?;
     for note in lease.notes() {
         log::warn!(container = request.id.as_str(); "{note}");
     }
@@ -210,10 +213,25 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
+    let served = Served { id: request.id.clone(), root: id_map.host, cgroup: cgroup.clone(), values };
     let binds = binds::rules(request, shared, &config.mounts, (&plan, &joined));
     let config = config.container;
     let views = views::of(request, &plan)?;
-    Ok(Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, hierarchies, views, binds })
+    Ok(Prepared {
+        subject,
+        draft,
+        plan,
+        joined,
+        id_map,
+        cgroup,
+        process,
+        config,
+        filters,
+        hierarchies,
+        views,
+        binds,
+        served,
+    })
 }
 
 /// As an error of the options, which are no part of the spec.
@@ -232,6 +250,7 @@ struct Order {
     filters: Vec<Program>,
     hierarchies: Vec<String>,
     binds: Rules,
+    served: Served,
 }
 
 /// The half that makes processes: stdio and the build stage.
@@ -243,6 +262,7 @@ async fn build(
     order: Order,
 ) -> Result<Created, Error> {
     failpoint::hit("create-recorded", &request.id);
+    let served = order.served;
     let stdio = init.streams.open(grounds.stdio_owner(&order.plan.process)).await?;
     let mut namespaces = order.joined.fds;
     namespaces.push(order.lease);
@@ -262,7 +282,7 @@ async fn build(
         groups,
         binds: order.binds,
     };
-    let mut created = shared.launcher.create(&order, fds).await?;
+    let mut created = shared.launcher.create(&order, fds, |devices, init| served.serve(devices, init)).await?;
     failpoint::hit("create-built", &request.id);
     grounds.hold_root(created.root.take());
     for note in &created.notes {

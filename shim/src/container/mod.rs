@@ -7,6 +7,7 @@
 //! * [`start`], [`kill`]: its beginning and its end; [`exec`]: further processes.
 //! * [`views`]: what keeps its root filesystem and the engine's view of it in agreement.
 //! * [`hands`]: what is done on behalf of its processes.
+//! * [`emulation`]: what serves its files of /proc and /sys that tell of it instead of the host.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
 //! * [`stdio`], [`logging`]: where input and output go.
@@ -22,6 +23,7 @@ pub(crate) mod cgroup;
 pub(crate) mod config;
 pub(crate) mod create;
 mod devices;
+mod emulation;
 pub(crate) mod error;
 pub(crate) mod event;
 pub(crate) mod exec;

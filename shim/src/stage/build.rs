@@ -26,7 +26,7 @@ use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Proceed, Report};
 use super::mounts::Builder;
 use super::namespaces::{self, Peer};
-use super::{dev, hooks, leaf, process, tell_of_self, user_limit};
+use super::{dev, emulation, hooks, leaf, process, tell_of_self, user_limit};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
 
@@ -180,6 +180,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
         UserNamespace::Lease(_) => namespaces::check_maps(order, proc.as_fd(), init.pid)?,
     }
     init.say(&Sync::Mapped, &[])?;
+    let emulated = emulation::mount(control, order)?;
     let user = namespaces::open_of(proc.as_fd(), init.pid, NamespaceKind::User)?;
 
     let ids = FsIds::enter(order.id_map)?;
@@ -210,6 +211,9 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let builder = Builder::new(order, &tree, &scratch, proc.as_fd(), init.pid);
     builder.mounts(sources)?;
     failpoint::hit("stage-build-mounted", &order.id);
+    if let Some(emulated) = emulated {
+        emulated.bind(control, &builder)?;
+    }
     let terminal = dev::populate(&builder)?;
     if order.plan.root.readonly {
         // Init makes a working directory that is missing, which it could not any more. What is wrong with the path is

@@ -110,13 +110,12 @@ fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result<Received<T
     let mut bytes = vec![0; MAX_MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = rustix::io::retry_on_intr(|| {
-        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC)
-    });
-    let received = match received {
-        // A peer that dies with unread messages ends the channel in this way (unix(7)).
-        Err(Errno::CONNRESET) => return Ok(None),
-        received => received?,
+    let received = loop {
+        match recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC) {
+            // A peer that has gone with unread messages shows in this way, once (unix(7)), before its last words are read.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
+            received => break received?,
+        }
     };
     if received.bytes == 0 {
         return Ok(None);
@@ -183,6 +182,16 @@ mod tests {
         assert_eq!((second, fds.len()), (2, 0));
         drop(one);
         assert!(other.receive::<i32>().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_last_words_of_a_peer_that_has_not_listened_are_read() {
+        let (one, other) = Channel::pair().unwrap();
+        one.send(&"unread", &[]).unwrap();
+        other.send(&"why", &[]).unwrap();
+        drop(other);
+        assert_eq!(one.receive::<String>().unwrap().unwrap().0, "why");
+        assert!(one.receive::<String>().unwrap().is_none());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Served, Start};
+use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Served, Serving, Start};
 use super::{BUILD, EXEC};
 pub(crate) use act::ActStage;
 use reap::{ended, kill_and_reap, kill_and_reap_group, reap};
@@ -106,7 +106,13 @@ impl Launcher {
     }
 
     /// Makes a container. When it fails nothing of it is left: its init is killed and every stage is reaped.
-    pub(crate) async fn create(&self, order: &BuildOrder, fds: OrderFds) -> Result<Created, LaunchError> {
+    /// `serve` is given the devices of the emulated files ([`Report::Emulation`]), and init's pid.
+    pub(crate) async fn create(
+        &self,
+        order: &BuildOrder,
+        fds: OrderFds,
+        serve: impl FnOnce(Vec<OwnedFd>, i32) -> io::Result<()>,
+    ) -> Result<Created, LaunchError> {
         let (init, theirs) = Channel::pair().map_err(channel("make init's control socket"))?;
         let init = AsyncChannel::new(init).map_err(channel("watch init's control socket"))?;
         let mut all: Vec<BorrowedFd<'_>> = fds.stdio.iter().map(AsFd::as_fd).collect();
@@ -116,7 +122,7 @@ impl Launcher {
         stage.control.send_order(order, &all).map_err(channel("hand a stage its order"))?;
         drop((fds, theirs));
         let mut progress = Progress::default();
-        let outcome = progress.until_ready(&stage, &init, |pid| self.before_pivot(order, pid)).await;
+        let outcome = progress.until_ready(&stage, &init, serve, |pid| self.before_pivot(order, pid)).await;
         tokio::spawn(stage.reap());
         match (outcome, progress.pidfd) {
             (Ok(()), Some(pidfd)) => Ok(Created {
@@ -267,6 +273,7 @@ struct Progress {
     pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    devices: Option<Vec<OwnedFd>>,
     notes: Vec<String>,
     built: bool,
     ready: bool,
@@ -279,9 +286,10 @@ impl Progress {
         &mut self,
         stage: &Stage,
         init: &AsyncChannel,
+        serve: impl FnOnce(Vec<OwnedFd>, i32) -> io::Result<()>,
         hooks: impl AsyncFnOnce(i32) -> Result<(), LaunchError>,
     ) -> Result<(), LaunchError> {
-        let mut hooks = Some(hooks);
+        let (mut serve, mut hooks) = (Some(serve), Some(hooks));
         let (mut stage_open, mut init_open) = (true, true);
         while !(self.ready && self.pidfd.is_some()) {
             let (received, from_stage) = tokio::select! {
@@ -293,6 +301,15 @@ impl Progress {
                 Some((report, fds)) => self.take(report, fds)?,
                 None if from_stage => stage_open = false,
                 None => init_open = false,
+            }
+            if let Some(pidfd) = &self.pidfd
+                && let Some(devices) = self.devices.take()
+                && let Some(serve) = serve.take()
+            {
+                let served = pid_of(pidfd.as_fd()).and_then(|pid| serve(devices, pid));
+                // A stage that has gone meanwhile has left its word.
+                let _gone = stage.control.send(&Serving(served.is_ok()));
+                self.notes.extend(served.err().map(|cause| format!("runs without emulated files: {cause}")));
             }
             if self.built
                 && let (Some(pidfd), Some(hooks)) = (&self.pidfd, hooks.take())
@@ -347,6 +364,7 @@ impl Progress {
                 }
             }
             Report::Terminal => self.terminal = fds.pop(),
+            Report::Emulation => self.devices = Some(fds),
             Report::Root => self.root = fds.pop(),
             Report::Built => self.built = true,
             Report::Ready => self.ready = true,

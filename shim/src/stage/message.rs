@@ -12,6 +12,8 @@ use policy::{Denial, Refusal};
 use serde::{Deserialize, Serialize};
 use syscall_trap::filter::Instruction;
 
+#[cfg(doc)]
+use super::emulation::PARTS;
 use super::process::StageError;
 
 /// The longest line of a failure, in bytes and but for a few: as JSON, which takes six bytes for some of one, it is still
@@ -101,6 +103,10 @@ pub(crate) enum Report {
     Helper,
     /// The process's terminal: the master side is beside the message.
     Terminal,
+    /// The emulated files are mounted: the devices over which they are served, one for each of [`PARTS`], are beside the
+    /// message. The build stage waits for
+    /// [`Serving`] before it looks at them.
+    Emulation,
     /// The root mount of the tree, without what is mounted below: a clone of it is beside the message.
     Root,
     /// The tree stands at `root.path`: hooks of the host's namespaces may run, the build stage waits for [`Proceed`]. It is
@@ -126,6 +132,10 @@ pub(crate) struct Failure {
     /// The rule by which the spec is refused, if it is.
     pub(crate) denial: Option<Denial>,
 }
+
+/// The shim tells the build stage whether the emulated files are served.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Serving(pub(crate) bool);
 
 /// The shim tells the build stage that the hooks have run.
 #[derive(Debug, Serialize, Deserialize)]

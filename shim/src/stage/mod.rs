@@ -22,6 +22,7 @@ mod cgroupfs;
 pub(crate) mod channel;
 mod copy_up;
 mod dev;
+pub(crate) mod emulation;
 mod exec;
 mod filter;
 mod helper;

@@ -14,7 +14,7 @@ use super::message::{BuildOrder, Failure};
 use super::{copy_up, dev, namespaces};
 
 /// `MOUNT_ATTR_RDONLY` of mount_setattr(2).
-const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+pub(super) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
 
 /// fsconfig(2) keys and values.
 pub(super) type Data = [(String, Option<String>)];

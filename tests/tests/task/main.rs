@@ -11,6 +11,7 @@ mod codes;
 mod confinement;
 mod delegation;
 mod devices;
+mod emulation;
 mod events;
 mod execs;
 mod fields;

@@ -17,6 +17,7 @@ use super::layer::LayerId;
 use super::name::{LeaseName, tag_of};
 use super::scan::{Entry, Life, scan};
 use super::state::{Kind, State, UsernsId};
+use super::values;
 
 /// The container that asks for a lease.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -110,6 +111,7 @@ impl Leases {
         let (entry, member) = members.first().ok_or(LeaseError::NoSuchUserns { ino: id.ino })?;
         let mut state = State::new(request, member.kind, now());
         state.userns = Some(id);
+        state.values.clone_from(&member.values);
         let mut lease = self.grant(&allocation, &entries, request, state, entry.name.map(), Vec::new())?;
         lease.userns = Some(kept);
         Ok(lease)
@@ -121,7 +123,7 @@ impl Leases {
         allocation: &Allocation<'_>,
         entries: &[Entry],
         request: &Request,
-        state: State,
+        mut state: State,
         map: IdMap,
         notes: Vec<Note>,
     ) -> Result<Lease, LeaseError> {
@@ -131,12 +133,14 @@ impl Leases {
             }
         }
         // The tag is that of a living lease only when the container's processes have outlived its shim, or two
-        // identities have one hash; either way the other file stays.
+        // identities have one hash; either way the other file stays. Values that are there are those of a user namespace that
+        // has outlived its maker.
         let lives = |name: &LeaseName| entries.iter().any(|entry| entry.name == *name && !replaceable(entry, request));
         let mut name = LeaseName::new(map, tag_of(request));
-        while lives(&name) {
+        while lives(&name) || allocation.has_values(name) {
             name.tag = name.tag.wrapping_add(1);
         }
+        state.values.get_or_insert_with(|| values::name_of(name));
         let line = state.line().map_err(|error| allocation.error("write", name.to_string(), error))?;
         let file = allocation.create(name, &line)?;
         Ok(Lease { dir: self.dir.clone(), name, file, state, userns: None, notes })

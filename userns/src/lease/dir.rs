@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File};
 use std::io::{self, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,10 @@ impl StateDir {
         Ok(Self { fd, path: path.to_owned() })
     }
 
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     /// The error of a failed step on one of the files.
     pub(super) fn error(&self, step: &'static str, name: impl AsRef<Path>, source: impl Into<io::Error>) -> LeaseError {
         LeaseError::Io { step, path: self.path.join(name), source: source.into() }
@@ -71,6 +75,10 @@ impl StateDir {
 impl Allocation<'_> {
     pub(super) fn error(&self, step: &'static str, name: impl AsRef<Path>, source: impl Into<io::Error>) -> LeaseError {
         self.dir.error(step, name, source)
+    }
+
+    pub(super) fn dir(&self) -> &StateDir {
+        self.dir
     }
 
     /// The names of all leases, lowest range first.

@@ -121,6 +121,7 @@ impl Lease {
         let dir = self.dir.clone();
         let allocation = dir.lock()?;
         let needed = scan::has_process(&self.state) || self.state.layer.as_ref().is_some_and(|layer| layer.exists());
+        let left = allocation.leave_values(self.name, &self.state);
         let result = if needed {
             let mut state = self.state.clone();
             state.stopped = Some(now());
@@ -130,7 +131,7 @@ impl Lease {
         };
         // Not by closing alone: a stage that still has the descriptor must not hold a lease that is over.
         let unlocked = lock::give_up(&self.file).map_err(|error| self.error("unlock", error));
-        result.and(unlocked)
+        result.and(left).and(unlocked)
     }
 
     /// Appends a line; on failure the file is as it was.

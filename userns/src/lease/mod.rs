@@ -24,6 +24,7 @@
 //!   waiting for anything.
 //! * `FIRST-SIZE.TAG`: a lease. The range is in the name, so that a file whose content is of a newer version still
 //!   keeps its range. `TAG` is a hash of the container's identity: its former lease is found without reading others.
+//! * `FIRST-SIZE.TAG.values`: a directory for what the members of a user namespace share: `values`.
 //! * `new`: a lease that is being written; whoever has the allocation lock and finds one removes it.
 //!
 //! # Why `kill -9` at any point neither leaks a range nor gives a living one away
@@ -48,6 +49,7 @@ mod lock;
 mod name;
 mod scan;
 mod state;
+mod values;
 
 pub use allocate::{Leases, Request};
 pub use error::LeaseError;

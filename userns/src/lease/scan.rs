@@ -65,6 +65,7 @@ pub(super) fn scan(allocation: &Allocation<'_>) -> Result<Vec<Entry>, LeaseError
             None => allocation.remove(name)?,
         }
     }
+    allocation.remove_dead_values(&entries)?;
     Ok(entries)
 }
 

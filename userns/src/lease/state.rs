@@ -79,6 +79,9 @@ pub(super) struct State {
     pub(super) cgroups: Vec<PathBuf>,
     #[serde(default)]
     pub(super) userns: Option<UsernsId>,
+    /// The directory of values that the members of its user namespace share.
+    #[serde(default)]
+    pub(super) values: Option<String>,
 }
 
 impl State {
@@ -94,6 +97,7 @@ impl State {
             init: None,
             cgroups: request.cgroups.clone(),
             userns: None,
+            values: None,
         }
     }
 

@@ -79,6 +79,21 @@ impl Detached {
         Ok(Self { fd, name: name.to_owned(), below: Vec::new(), note: None })
     }
 
+    /// As [`Detached::clone_of`], of the entry `name` of a directory alone, which is no symlink.
+    ///
+    /// # Errors
+    /// What open_tree(2) says; a refusal when `name` is not one component.
+    pub fn clone_at(directory: impl AsFd, name: &str) -> Result<Self> {
+        if name.is_empty() || name == ".." || name.contains('/') {
+            return Err(Error::refused(name, "is not the name of an entry"));
+        }
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+        let fd = rustix::mount::open_tree(directory, name, flags)
+            .map_err(|errno| Error::failed("clone the mount of", name, errno))?;
+        Ok(Self { fd, name: name.to_owned(), below: Vec::new(), note: None })
+    }
+
     /// As [`Detached::clone_of`], of a path of the host, whose last symlink is followed.
     ///
     /// # Errors

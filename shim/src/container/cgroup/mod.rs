@@ -135,6 +135,15 @@ impl Cgroup {
         self.groups.iter().map(|group| group.dir.clone()).collect()
     }
 
+    /// The same, with the controllers of each that is v1's.
+    pub(crate) fn directories(&self) -> Vec<(Vec<String>, PathBuf)> {
+        let controllers = |group: &Group| match &group.hierarchy.kind {
+            Kind::V1(controllers) => controllers.clone(),
+            Kind::V2 => Vec::new(),
+        };
+        self.groups.iter().map(|group| (controllers(group), group.dir.clone())).collect()
+    }
+
     /// The name of its scope, where systemd has made it.
     pub(crate) fn unit(&self) -> Option<&str> {
         self.unit.as_ref().map(Unit::name)
