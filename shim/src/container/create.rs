@@ -26,6 +26,7 @@ use super::emulation::Served;
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
+use super::hands::Hands;
 use super::logging::Names;
 use super::namespaces::{self, Identity, Joined, Judge};
 use super::options::Options;
@@ -256,7 +257,7 @@ struct Order {
 /// The half that makes processes: stdio and the build stage.
 async fn build(
     request: &Request,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     init: &Process,
     grounds: &Grounds,
     order: Order,
@@ -285,6 +286,13 @@ async fn build(
     let mut created = shared.launcher.create(&order, fds, |devices, init| served.serve(devices, init)).await?;
     failpoint::hit("create-built", &request.id);
     grounds.hold_root(created.root.take());
+    let emulated = std::mem::take(&mut created.emulated);
+    match Hands::of(shared, &order.plan, &request.id, created.pid, emulated) {
+        Ok(hands) => grounds.traps.take_hands(hands),
+        Err(error) => {
+            log::warn!(container = request.id.as_str(); "nothing is done on behalf of its processes: {error}")
+        }
+    }
     for note in &created.notes {
         log::warn!(container = request.id.as_str(); "{note}");
     }

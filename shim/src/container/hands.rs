@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use policy::plan::ContainerPath;
+use fsemu::table::Node;
+use policy::plan::{ContainerPath, DeviceKind, DeviceOwner, Plan};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
@@ -17,10 +18,11 @@ use syscall_trap::act::{Act, Cover, Kernel, Outcome, Shows};
 use super::lock;
 use super::pod::Shared;
 use crate::stage::act::ActOrder;
+use crate::stage::emulation::PARTS;
 use crate::stage::launch::{ActStage, LaunchError};
 
 /// Devices that harm nobody: null, zero, full, random, urandom, tty, console.
-pub(super) const HARMLESS: [(u32, u32); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1)];
+const HARMLESS: [(u32, u32); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1)];
 
 /// How long an act may take, in seconds.
 const PATIENCE: u64 = 10;
@@ -37,7 +39,7 @@ pub(super) struct Hands {
     id: String,
     order: ActOrder,
     user: OwnedFd,
-    emulated: Option<OwnedFd>,
+    emulated: Vec<OwnedFd>,
     state: Mutex<State>,
 }
 
@@ -49,16 +51,41 @@ struct State {
 }
 
 impl Hands {
-    /// For the container `id` with this user namespace. `emulated` is the root of its emulated files, a detached mount; `covers`
+    /// For the container of `plan` with this init. `emulated` are the roots of the filesystems of its emulated files, detached
+    /// mounts; none without.
+    ///
+    /// # Errors
+    /// When init is gone.
+    pub(super) fn of(
+        shared: &Arc<Shared>,
+        plan: &Plan,
+        id: &str,
+        init: i32,
+        emulated: Vec<OwnedFd>,
+    ) -> std::io::Result<Self> {
+        let user = std::fs::File::open(format!("/proc/{init}/ns/user"))?.into();
+        let shown = fsemu::table::nodes().filter(|_| !emulated.is_empty());
+        let covers = covers(&plan.masked_paths, &plan.readonly_paths, shown);
+        // What it has been given it may make again.
+        let given = plan
+            .devices
+            .iter()
+            .filter(|device| device.kind == DeviceKind::Char && matches!(device.owner, DeviceOwner::Container { .. }));
+        let devices = HARMLESS.into_iter().chain(given.map(|device| (device.major, device.minor))).collect();
+        Ok(Self::new(shared.clone(), id, (user, emulated), covers, devices))
+    }
+
+    /// For the container `id` with this user namespace. `emulated` are the roots of the filesystems of its
+    /// emulated files, detached mounts; `covers`
     /// as [`covers`] makes them; `devices` those that it may make ([`HARMLESS`]).
-    pub(super) fn new(
+    fn new(
         shared: Arc<Shared>,
         id: &str,
-        (user, emulated): (OwnedFd, Option<OwnedFd>),
+        (user, emulated): (OwnedFd, Vec<OwnedFd>),
         covers: Vec<Cover>,
         devices: Vec<(u32, u32)>,
     ) -> Self {
-        let order = ActOrder { covers, emulated: emulated.is_some(), devices, seconds: PATIENCE };
+        let order = ActOrder { covers, devices, seconds: PATIENCE };
         let start = Box::new(move |order: &ActOrder, fds: &[BorrowedFd<'_>]| shared.launcher.act_stage(order, fds));
         Self { start, id: id.to_owned(), order, user, emulated, state: Mutex::default() }
     }
@@ -92,7 +119,7 @@ impl Hands {
             }
             state.starts += 1;
             let mut fds = vec![self.user.as_fd()];
-            fds.extend(self.emulated.as_ref().map(AsFd::as_fd));
+            fds.extend(self.emulated.iter().map(AsFd::as_fd));
             state.stage = Some(Arc::new((self.start)(&self.order, &fds)?));
         }
         Ok(state.stage.clone())
@@ -119,12 +146,12 @@ fn ask(stage: &ActStage, process: BorrowedFd<'_>, act: &Act) -> Result<Outcome, 
     bytes.get(..length).and_then(Outcome::from_bytes).ok_or(Errno::PIPE)
 }
 
-/// What lies over files of a container's own procfs and sysfs: its plan's masked and read-only paths, and its `emulated` files: where
-/// each lies, its name, and whether it lies in the container's own filesystem only.
-pub(super) fn covers<'a>(
+/// What lies over files of a container's own procfs and sysfs: its plan's masked and read-only paths, and its emulated files, where
+/// there are any.
+fn covers<'a>(
     masked: &[ContainerPath],
     read_only: &[ContainerPath],
-    emulated: impl Iterator<Item = (&'a str, String, bool)>,
+    emulated: impl Iterator<Item = &'a Node>,
 ) -> Vec<Cover> {
     let is_read_only =
         |path: &str| ContainerPath::parse(path).is_ok_and(|path| read_only.iter().any(|above| path.starts_with(above)));
@@ -133,8 +160,11 @@ pub(super) fn covers<'a>(
         Some(Cover { of, path, shows, read_only, own_only })
     };
     // In the order in which the tree is built: what is put later lies on top.
-    let emulated =
-        emulated.filter_map(|(path, name, own_only)| of(path, Shows::Emulated(name), is_read_only(path), own_only));
+    let emulated = emulated.filter_map(|node| {
+        let filesystem = PARTS.iter().position(|part| *part == node.part())?;
+        let shows = Shows::Emulated { filesystem, name: node.name() };
+        of(node.path, shows, is_read_only(node.path), node.own_proc_only)
+    });
     let read_only = read_only.iter().filter_map(|path| of(path.as_str(), Shows::Itself, true, false));
     let masked = masked.iter().filter_map(|path| of(path.as_str(), Shows::Nothing, false, false));
     read_only.chain(emulated).chain(masked).collect()
@@ -183,9 +213,9 @@ mod tests {
     }
 
     fn hands(caller: &Caller, start: Box<Start>) -> Hands {
-        let order = ActOrder { covers: vec![], emulated: false, devices: HARMLESS.to_vec(), seconds: PATIENCE };
+        let order = ActOrder { covers: vec![], devices: HARMLESS.to_vec(), seconds: PATIENCE };
         let user = caller.open("ns/user");
-        Hands { start, id: "c".to_owned(), order, user, emulated: None, state: Mutex::default() }
+        Hands { start, id: "c".to_owned(), order, user, emulated: vec![], state: Mutex::default() }
     }
 
     fn bind(source: &str) -> Act {
@@ -223,8 +253,8 @@ mod tests {
         let masked = [path("/proc/keys"), path("/etc/shadow"), path("/sys/firmware")];
         let read_only = [path("/proc/sys"), path("/proc")];
         // Not of /proc itself, on which nothing is mounted.
-        let emulated = [("/proc/uptime", "proc.uptime", false), ("/proc/sys/vm/x", "proc.sys.vm.x", true)];
-        let emulated = emulated.into_iter().map(|(path, name, own)| (path, name.to_owned(), own));
+        let wanted = ["/proc/uptime", "/proc/sys/net/core/rmem_max"];
+        let emulated = fsemu::table::nodes().filter(|node| wanted.contains(&node.path));
         let text: Vec<_> = covers(&masked, &read_only, emulated)
             .into_iter()
             .map(|cover| {
@@ -242,8 +272,8 @@ mod tests {
             text,
             [
                 "Proc sys Itself true false",
-                "Proc uptime Emulated(\"proc.uptime\") true false",
-                "Proc sys/vm/x Emulated(\"proc.sys.vm.x\") true true",
+                "Proc uptime Emulated { filesystem: 0, name: \"proc.uptime\" } true false",
+                "Proc sys/net/core/rmem_max Emulated { filesystem: 1, name: \"proc.sys.net.core.rmem_max\" } true true",
                 "Proc keys Nothing false false",
                 "Sysfs firmware Nothing false false",
             ]

@@ -31,7 +31,6 @@ pub(crate) mod exit;
 mod filters;
 mod freeze;
 mod grounds;
-#[expect(dead_code, reason = "for who serves trapped calls")]
 mod hands;
 mod hooks;
 mod ids;

@@ -3,28 +3,37 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use rustix::system::sysinfo;
 use rustix::time::{ClockId, clock_gettime};
 use syscall_trap::act::{Act, Outcome};
 use syscall_trap::calls::sysinfo::Sysinfo;
-use syscall_trap::supervisor::{Counts, Hands, Machine, Supervisor};
+use syscall_trap::supervisor::{self, Counts, Machine, Supervisor};
 
 use super::cgroup::Cgroup;
 use super::cgroup::stats::memory::Memory;
+use super::hands::Hands;
+use super::lock;
 
 /// Answers for one container, from its first process to its deletion. When the shim dies before, the kernel answers ENOSYS.
 pub(super) struct Traps {
     supervisor: Supervisor,
     machine: Arc<Own>,
+    acts: Arc<Acts>,
 }
 
 impl Traps {
     /// Nothing is trapped yet.
     pub(super) fn new(cgroup: Cgroup) -> Self {
         let machine = Arc::new(Own { cgroup, clock: OnceLock::new() });
-        Self { supervisor: Supervisor::new(machine.clone(), Arc::new(Kernel)), machine }
+        let acts = Arc::new(Acts::default());
+        Self { supervisor: Supervisor::new(machine.clone(), acts.clone()), machine, acts }
+    }
+
+    /// From here on `hands` do what is done on behalf.
+    pub(super) fn take_hands(&self, hands: Hands) {
+        *lock(&self.acts.0) = Some(Arc::new(hands));
     }
 
     /// Init exists, in its own time namespace.
@@ -42,6 +51,8 @@ impl Traps {
     /// The container is gone.
     pub(super) fn end(&self, container: &str) {
         self.supervisor.end();
+        // With them go the stage and what it holds of the emulated files.
+        lock(&self.acts.0).take();
         let counts = self.supervisor.counts();
         if counts != Counts::default() {
             let Counts { served, continued, refused } = counts;
@@ -62,12 +73,14 @@ fn offset_of(text: &str) -> Option<i64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Nothing is done on behalf: the kernel judges what is asked of it.
-struct Kernel;
+/// What is done on behalf; without hands the kernel judges what is asked of it.
+#[derive(Default)]
+struct Acts(Mutex<Option<Arc<Hands>>>);
 
-impl Hands for Kernel {
-    fn act(&self, _tid: u32, _process: BorrowedFd<'_>, _act: &Act) -> Outcome {
-        Outcome::Continue
+impl supervisor::Hands for Acts {
+    fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act) -> Outcome {
+        let hands = lock(&self.0).clone();
+        hands.map_or(Outcome::Continue, |hands| hands.act(process, act))
     }
 }
 

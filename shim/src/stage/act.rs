@@ -13,14 +13,12 @@ use syscall_trap::act::{Act, Cover, Setup, World};
 use super::channel::Channel;
 use super::message::{Failure, Report};
 
-/// What the stage is told first. Its descriptors: the container's user namespace and, with `emulated`, the root of its emulated
-/// files, a detached mount.
+/// What the stage is told first. Its descriptors: the container's user namespace, and the roots of the filesystems of its
+/// emulated files, detached mounts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ActOrder {
     /// What lies over files of a new procfs or sysfs.
     pub(crate) covers: Vec<Cover>,
-    /// Whether there are emulated files.
-    pub(crate) emulated: bool,
     /// Devices that may be made: major and minor number.
     pub(crate) devices: Vec<(u32, u32)>,
     /// How many seconds an act may take.
@@ -33,13 +31,13 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     let received = control.receive_order::<ActOrder>().map_err(Failure::at("receive", "the order"))?;
     let Some((order, fds)) = received else { return Ok(()) };
     let mut fds = fds.into_iter();
-    let (Some(user), emulated) = (fds.next(), fds.next()) else {
+    let Some(user) = fds.next() else {
         return Err(Failure::line("receive the order: its descriptors are not complete"));
     };
     let setup = Setup {
         user,
         covers: order.covers,
-        emulated: emulated.filter(|_| order.emulated),
+        emulated: fds.collect(),
         devices: order.devices,
         limit: Duration::from_secs(order.seconds),
     };

@@ -67,6 +67,7 @@ impl Emulated {
         }
         let shown =
             self.0.iter().map(|(part, mount)| show(*part, mount, builder.scratch)).collect::<Result<Vec<_>, _>>()?;
+        hand_over(control, &self.0)?;
         for place in PLACES {
             let Some(spec) = mounted(builder.order, place) else { continue };
             let read_only = MountFlags { set: spec.flags.set & RDONLY, clear: 0 };
@@ -114,6 +115,14 @@ fn show(part: Part, mount: &Detached, scratch: &Detached) -> Result<Shown, Failu
         Ok(root)
     };
     Ok(Shown { part, root: read().map_err(Failure::at("list", "the emulated files"))? })
+}
+
+/// Gives the shim the mounts, for new ones of procfs and sysfs in the container: clones, which are attached nowhere.
+fn hand_over(control: &Channel, mounts: &[(Part, Detached)]) -> Result<(), Failure> {
+    let clone = |(_, mount): &(Part, Detached)| Detached::clone_of(mount.fd(), false, mount.name());
+    let clones = mounts.iter().map(clone).collect::<userns::Result<Vec<_>>>()?;
+    let clones: Vec<_> = clones.iter().map(Detached::fd).collect();
+    tell(control, &Report::Emulated, &clones)
 }
 
 /// Where a node may be bound.

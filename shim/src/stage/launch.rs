@@ -57,6 +57,8 @@ pub(crate) struct Created {
     pub(crate) terminal: Option<OwnedFd>,
     /// The tree's root mount, when the order asks for it.
     pub(crate) root: Option<OwnedFd>,
+    /// The filesystems of its emulated files, detached mounts; none without.
+    pub(crate) emulated: Vec<OwnedFd>,
     /// Init, waiting for Start.
     pub(crate) waiting: Waiting,
     /// What is weaker than the spec asks, for the log.
@@ -130,6 +132,7 @@ impl Launcher {
                 pidfd,
                 terminal: progress.terminal,
                 root: progress.root,
+                emulated: progress.emulated,
                 waiting: Waiting { control: init },
                 notes: progress.notes,
             }),
@@ -273,6 +276,7 @@ struct Progress {
     pidfd: Option<OwnedFd>,
     terminal: Option<OwnedFd>,
     root: Option<OwnedFd>,
+    emulated: Vec<OwnedFd>,
     devices: Option<Vec<OwnedFd>>,
     notes: Vec<String>,
     built: bool,
@@ -365,6 +369,7 @@ impl Progress {
             }
             Report::Terminal => self.terminal = fds.pop(),
             Report::Emulation => self.devices = Some(fds),
+            Report::Emulated => self.emulated = fds,
             Report::Root => self.root = fds.pop(),
             Report::Built => self.built = true,
             Report::Ready => self.ready = true,

@@ -107,6 +107,8 @@ pub(crate) enum Report {
     /// message. The build stage waits for
     /// [`Serving`] before it looks at them.
     Emulation,
+    /// Clones of those mounts are beside the message, detached, in the same order.
+    Emulated,
     /// The root mount of the tree, without what is mounted below: a clone of it is beside the message.
     Root,
     /// The tree stands at `root.path`: hooks of the host's namespaces may run, the build stage waits for [`Proceed`]. It is

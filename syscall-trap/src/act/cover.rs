@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use userns::mount::{Detached, open_below};
 use userns::mountinfo::MountEntry;
 
+use super::world::Emulated;
 use super::{Result, World, number_of};
 use policy::plan::MountFlags;
 use rustix::fs::{FileType, Stat};
@@ -44,8 +45,13 @@ pub enum Shows {
     Nothing,
     /// What is there anyway, with all that is mounted below.
     Itself,
-    /// This entry of the root directory of the emulated files' filesystem.
-    Emulated(String),
+    /// An entry of the root directory of a filesystem of emulated files.
+    Emulated {
+        /// Which of [`super::Setup::emulated`].
+        filesystem: usize,
+        /// Its name there.
+        name: String,
+    },
 }
 
 impl Kernel {
@@ -108,7 +114,7 @@ impl Cover {
                 let nothing = world.nothing(is_directory(&stat));
                 Detached::clone_of(nothing, false, "a cover").map_err(number_of)?
             }
-            Shows::Emulated(name) => match emulated(world, name, &stat)? {
+            Shows::Emulated { filesystem, name } => match emulated(world, *filesystem, name, &stat)? {
                 Some(clone) => clone,
                 None => return Ok(()),
             },
@@ -124,9 +130,9 @@ impl Cover {
         match &self.shows {
             Shows::Nothing => true,
             Shows::Itself => mount.device == of.device && mount.root == Path::new("/").join(&self.path),
-            Shows::Emulated(name) => {
-                let root = Path::new("/").join(name);
-                world.emulated.as_ref().is_some_and(|emulated| mount.device == emulated.device && mount.root == root)
+            Shows::Emulated { filesystem, name } => {
+                let is_of = |emulated: &Emulated| mount.device == emulated.device;
+                world.emulated.get(*filesystem).is_some_and(is_of) && mount.root == Path::new("/").join(name)
             }
         }
     }
@@ -137,8 +143,8 @@ pub(super) const READ_ONLY: MountFlags = MountFlags { set: libc::MOUNT_ATTR_RDON
 
 /// A clone of an emulated file for the kernel's `place`. None where there is none, and where a namespace has a value of its own
 /// at the place: root of its user namespace may write that.
-fn emulated(world: &World, name: &str, place: &Stat) -> Result<Option<Detached>> {
-    let Some(root) = &world.emulated else { return Ok(None) };
+fn emulated(world: &World, filesystem: usize, name: &str, place: &Stat) -> Result<Option<Detached>> {
+    let Some(root) = world.emulated.get(filesystem) else { return Ok(None) };
     let is_its_own = place.st_uid != 0 && place.st_mode & 0o200 != 0;
     let entry = match open_below(root.fd(), Path::new(name)) {
         _ if is_its_own => return Ok(None),

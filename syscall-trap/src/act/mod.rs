@@ -57,8 +57,6 @@ pub enum Act {
     Umount { target: Vec<u8>, flags: i32 },
     /// open_tree(2) or open_tree_attr(2), without `AT_RECURSIVE`.
     OpenTree { dirfd: i32, path: Vec<u8>, flags: u32 },
-    /// fspick(2), which is always the kernel's: util-linux has no other way once it has come so far.
-    Pick { dirfd: i32, path: Vec<u8>, flags: u32 },
     /// mknod(2), mknodat(2) of a character device.
     Mknod { dirfd: i32, path: Vec<u8>, mode: u32, device: u64 },
 }
@@ -109,7 +107,6 @@ impl Act {
             Self::OpenTree { dirfd, path, flags } => bind::open_tree(world, caller, *dirfd, path, *flags),
             Self::Umount { target, flags } => umount::umount(world, caller, target, *flags),
             Self::Remount { target, flags, data } => remount::remount(world, caller, target, *flags, data),
-            Self::Pick { .. } => Ok(Outcome::Continue),
             Self::Mknod { dirfd, path, mode, device } => {
                 mknod::mknod(world, number, caller, (*dirfd, path, *mode, *device))
             }

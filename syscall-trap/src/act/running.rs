@@ -39,9 +39,6 @@ impl World {
     /// Has `act` done for the thread whose directory of the host's procfs `caller` is. The answer comes over `reply`, a
     /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`].
     pub fn begin(&mut self, caller: OwnedFd, act: &Act, reply: OwnedFd) {
-        if matches!(act, Act::Pick { .. }) {
-            return answer(&reply, Outcome::Continue);
-        }
         if self.running.len() >= MOST {
             return answer(&reply, Outcome::Errno(libc::EAGAIN));
         }

@@ -29,8 +29,8 @@ pub struct Setup {
     pub user: OwnedFd,
     /// What lies over files of a new procfs or sysfs.
     pub covers: Vec<Cover>,
-    /// The root of the emulated files' filesystem: a detached mount.
-    pub emulated: Option<OwnedFd>,
+    /// The roots of the emulated files' filesystems: detached mounts.
+    pub emulated: Vec<OwnedFd>,
     /// Devices that may be made: major and minor number.
     pub devices: Vec<(u32, u32)>,
     /// How long an act may take. A filesystem of the container's own can make it wait for ever.
@@ -48,7 +48,7 @@ pub struct World {
     /// The one in which mounts are locked.
     locking: OwnedFd,
     pub(super) covers: Vec<Cover>,
-    pub(super) emulated: Option<Emulated>,
+    pub(super) emulated: Vec<Emulated>,
     null: OwnedFd,
     empty: OwnedFd,
     pub(super) devices: Vec<(u32, u32)>,
@@ -57,7 +57,7 @@ pub struct World {
     pub(super) count: u64,
 }
 
-/// The emulated files.
+/// A filesystem of emulated files.
 #[derive(Debug)]
 pub(super) struct Emulated {
     mount: Detached,
@@ -94,7 +94,7 @@ impl World {
         let proc = Detached::filesystem("proc", Some("proc"), &[], &[]).map_err(number_of)?.into_fd();
         leave_the_host()?;
         let (null, empty) = furnish()?;
-        let emulated = setup.emulated.map(adopt).transpose()?;
+        let emulated = setup.emulated.into_iter().enumerate().map(adopt).collect::<Result<_>>()?;
         let own = open(proc.as_fd(), "thread-self/ns/mnt")?;
         let locking = locking_namespace(proc.as_fd(), setup.user.as_fd())?;
         let mut covers = setup.covers;
@@ -192,7 +192,7 @@ fn leave_the_host() -> Result<()> {
 /// Makes what A has. Returns what covers show that hide.
 #[expect(clippy::disallowed_methods, reason = "our own tmpfs")]
 fn furnish() -> Result<(OwnedFd, OwnedFd)> {
-    for (directory, mode) in [(STAGING, 0o700), (SHARED, 0o755), ("/e", 0o555), ("/c", 0o755), (DEVICES, 0o777)] {
+    for (directory, mode) in [(STAGING, 0o700), (SHARED, 0o755), ("/e", 0o555), (DEVICES, 0o777)] {
         rustix::fs::mkdirat(CWD, directory, Mode::from_raw_mode(mode))?;
     }
     rustix::fs::mknodat(CWD, "/null", FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(1, 3))?;
@@ -214,10 +214,13 @@ fn tmpfs() -> Result<Detached> {
 
 /// Attaches the emulated files in A, where each can be cloned. The mount is cloned itself where the kernel lets detached ones
 /// be (Linux 6.15), so that another helper can be given it after this one; else it is moved.
-fn adopt(mount: OwnedFd) -> Result<Emulated> {
+#[expect(clippy::disallowed_methods, reason = "our own tmpfs")]
+fn adopt((number, mount): (usize, OwnedFd)) -> Result<Emulated> {
+    let place = format!("/emulated-{number}");
+    rustix::fs::mkdirat(CWD, &place, Mode::RWXU)?;
     let clone = Detached::clone_of(&mount, false, "the emulated files");
     let mount = clone.unwrap_or_else(|_| Detached::from_fd(mount, "the emulated files"));
-    mount.attach_at(open(CWD, "/c")?)?;
+    mount.attach_at(open(CWD, &place)?)?;
     let device = rustix::fs::fstat(mount.fd())?.st_dev;
     let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
     Ok(Emulated { mount, device })

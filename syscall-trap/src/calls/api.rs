@@ -1,13 +1,10 @@
-//! The mount calls of Linux 5.2 and later: fsopen(2), fspick(2), open_tree(2), open_tree_attr(2).
+//! The mount calls of Linux 5.2 and later: fsopen(2), open_tree(2), open_tree_attr(2).
 
 use super::{Decided, Decision, Registers};
 use crate::act::Act;
 use crate::filter::trap::{AT_RECURSIVE, OPEN_TREE_CLONE};
 use crate::notify::Answer;
 use crate::notify::memory::{self, Memory};
-
-/// Flags of fspick(2) that there are: `FSPICK_CLOEXEC`, `_SYMLINK_NOFOLLOW`, `_NO_AUTOMOUNT`, `_EMPTY_PATH`.
-const FSPICK_FLAGS: u32 = 0xf;
 
 /// `fsopen(type, flags)`. Whoever puts another name there for the kernel to read meets its own check of new mounts of procfs
 /// and sysfs (mount_too_revealing() of fs/namespace.c).
@@ -18,20 +15,10 @@ pub(super) fn fsopen(registers: &Registers, memory: &impl Memory) -> Decided {
     }
 }
 
-/// `fspick(dirfd, path, flags)`
-pub(super) fn fspick(registers: &Registers, memory: &impl Memory) -> Decided {
-    let flags = registers.word(2);
-    if flags & !FSPICK_FLAGS != 0 {
-        return Err(Answer::Continue);
-    }
-    let path = memory::path(memory, registers.long(1))?;
-    Ok(Decision::Act(Act::Pick { dirfd: registers.int(0), path, flags }))
-}
-
 /// `open_tree(dirfd, path, flags)`, of which open_tree_attr(2) has the same three.
 pub(super) fn open_tree(registers: &Registers, memory: &impl Memory) -> Decided {
     let flags = registers.word(2);
-    if flags & (OPEN_TREE_CLONE | AT_RECURSIVE) != OPEN_TREE_CLONE {
+    if flags & OPEN_TREE_CLONE != 0 && flags & AT_RECURSIVE != 0 {
         return Err(Answer::Continue);
     }
     let path = memory::path(memory, registers.long(1))?;

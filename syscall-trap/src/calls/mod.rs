@@ -50,7 +50,6 @@ fn decode_for(native: Abi, call: &Call, memory: &impl Memory) -> Decision {
         "umount2" => mount::umount2(&registers, memory),
         "umount" => mount::umount(&registers, memory),
         "fsopen" => api::fsopen(&registers, memory),
-        "fspick" => api::fspick(&registers, memory),
         "open_tree" | "open_tree_attr" => api::open_tree(&registers, memory),
         "mknod" => mknod::mknod(&registers, memory),
         "mknodat" => mknod::mknodat(&registers, memory),

@@ -108,18 +108,16 @@ pub const TRAPS: &[Trap] = &[
         reason: "The mount of such a context could not be given back; tools then take mount(2), which is served.",
     },
     Trap {
-        calls: &["fspick"],
-        which: "",
-        when: &[],
-        answer: "ENOSYS where mount(2) serves the remount; else the kernel's",
-        reason: "The reconfiguration of an inherited filesystem, by the new calls.",
-    },
-    Trap {
         calls: &["open_tree", "open_tree_attr"],
-        which: "with `OPEN_TREE_CLONE`, without `AT_RECURSIVE`",
-        when: &[When { argument: 2, mask: OPEN_TREE_CLONE | AT_RECURSIVE, value: OPEN_TREE_CLONE }],
-        answer: "ENOSYS where the kernel refuses it for locked mounts below; else the kernel's",
-        reason: "A plain bind, by the new calls; tools then take mount(2), which is served.",
+        which: "but with both `OPEN_TREE_CLONE` and `AT_RECURSIVE`",
+        when: &[
+            When { argument: 2, mask: OPEN_TREE_CLONE, value: 0 },
+            When { argument: 2, mask: AT_RECURSIVE, value: 0 },
+        ],
+        answer: "ENOSYS for a clone that the kernel refuses for locked mounts below, and for a proc, a sysfs or a tmpfs whose \
+                 remount is served; else the kernel's",
+        reason: "A plain bind and a remount begin so, by the new calls; tools then take mount(2), which is served. After \
+                 fspick(2) util-linux knows no way back, so this is where it is led away.",
     },
     Trap {
         calls: &["mknod"],

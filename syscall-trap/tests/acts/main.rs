@@ -33,7 +33,7 @@ impl Bench {
             read_only,
             own_only: path == "keys",
         };
-        let emulated = |name: &str| Shows::Emulated(name.to_owned());
+        let emulated = |name: &str| Shows::Emulated { filesystem: 0, name: name.to_owned() };
         let covers = vec![
             cover(Kernel::Proc, "uptime", emulated("proc.uptime"), false),
             cover(Kernel::Proc, "keys", emulated("proc.keys"), false),
@@ -49,7 +49,7 @@ impl Bench {
         let setup = Setup {
             user: container.user(),
             covers,
-            emulated: container.emulated.take(),
+            emulated: container.emulated.take().into_iter().collect(),
             devices: vec![(1, 3), (1, 5)],
             limit: Duration::from_secs(2),
         };

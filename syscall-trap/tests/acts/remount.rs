@@ -88,9 +88,6 @@ pub(crate) fn a_remount_that_is_served_is_led_to_mount_2(bench: &mut Bench) {
     }
     assert_eq!(bench.once("$WAIT", &by_fd), Outcome::Continue, "no such descriptor");
     assert_eq!(bench.once(POOR, &open_tree("/proc")), Outcome::Continue);
-    // util-linux does not take mount(2) any more by then.
-    let pick = Act::Pick { dirfd: libc::AT_FDCWD, path: b"/proc".to_vec(), flags: 0 };
-    assert_eq!(bench.once("$WAIT", &pick), Outcome::Continue);
 }
 
 pub(crate) fn devices_can_be_opened_wherever_they_are_made(bench: &mut Bench) {

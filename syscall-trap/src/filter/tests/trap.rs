@@ -76,7 +76,8 @@ fn every_other_row_holds_on_every_abi_that_has_the_call() {
         for name in ["open_tree", "open_tree_attr"] {
             assert_eq!(is(name, 2, 0x8_0001), [Some(true); 2]);
             assert_eq!(is(name, 2, 0x8_8001), [Some(false); 2], "recursive");
-            assert_eq!(is(name, 2, 0x1000), [Some(false); 2], "no clone");
+            assert_eq!(is(name, 2, 0x1000), [Some(true); 2], "no clone");
+            assert_eq!(is(name, 2, 0x8000), [Some(true); 2], "recursive, but no clone");
         }
         for (name, index) in [("mknod", 1), ("mknodat", 2)] {
             let has = abi.number(name).is_some();
@@ -85,7 +86,7 @@ fn every_other_row_holds_on_every_abi_that_has_the_call() {
                 assert_eq!(is(name, index, kind | 0o666), [has.then_some(false); 2], "{kind:#o}");
             }
         }
-        for name in ["sysinfo", "fsopen", "fspick"] {
+        for name in ["sysinfo", "fsopen"] {
             assert_eq!(is(name, 0, 0), [Some(true); 2]);
         }
         assert_eq!(is("umount", 0, 0), [(abi == Abi::I386).then_some(true); 2]);
@@ -134,7 +135,7 @@ fn the_program_is_short() {
     let steps = |nr, arch| run(&program.instructions, &Data { nr, arch, args: [0; 6] }).1;
     let most = (0..600).map(|nr| steps(nr, 0xc000_003e)).max().unwrap();
     assert!(most <= 40, "{most} instructions, whatever the call");
-    assert!(program.instructions.len() < 250, "{} instructions", program.instructions.len());
+    assert!(program.instructions.len() < 300, "{} instructions", program.instructions.len());
 }
 
 #[test]
