@@ -102,8 +102,11 @@ async fn initial_mounts_are_neither_unmounted_nor_moved() {
             assert!(output.failed().contains("Invalid argument"), "{command} {path}: {output:?}");
         }
     }
-    let acts = ["move /ro /free", "nested move /ro /free", "move /proc /free", "clone /proc /free", "clone / /free"];
+    let acts = ["move /ro /free", "nested move /ro /free"];
     assert_eq!(refusals(&container, &acts).await, each(&acts, "EINVAL"));
+    // By a trap: mount(2) serves the clone, and the remount that an open_tree begins.
+    let acts = ["move /proc /free", "clone /proc /free", "clone / /free"];
+    assert_eq!(refusals(&container, &acts).await, each(&acts, "ENOSYS"));
     container.sh("cat /ro/sub/file").await.ok();
     container.end().await;
 }
@@ -117,7 +120,7 @@ async fn masks_are_not_taken_away() {
         }
     }
     let acts = ["move /sys/firmware /free", "move /proc/keys /inside", "nested move /sys/firmware /free"];
-    assert_eq!(refusals(&container, &acts).await, each(&acts, "EINVAL"));
+    assert_eq!(refusals(&container, &acts).await, each(&acts, "ENOSYS"));
     // A recursive copy takes its masks along, locked.
     container.exec(&["/inside", "clone-all", "/sys", "/free"]).await.ok();
     container.sh("umount /free/firmware").await.failed();
