@@ -4,13 +4,15 @@
 //! [`groups`] (the container's cgroups and those above), [`memory`], [`cpus`] and [`tasks`].
 //!
 //! Invariant: a number that is the container's own agrees in all files: the processors of cpuinfo are those of stat and
-//! those that uptime's idle time counts, and no sum exceeds what the host has.
+//! those that uptime's idle time counts, what sysinfo(2) tells ([`machine`]) is what the files tell, and no sum exceeds what
+//! the host has.
 
 mod cpuinfo;
 pub mod cpus;
 mod diskstats;
 mod groups;
 mod loadavg;
+pub mod machine;
 mod meminfo;
 mod memory;
 mod pressure;

@@ -31,7 +31,8 @@ pub(super) const NODES: &[Node] = &[
         "The processors of `/proc/cpuinfo`, and the time that the container used of them.",
     ),
     row("/proc/swaps", render::swaps, 1000, "The least swap limit of the container's group and those above it."),
-    steady(
+    // Its length changes with the number of digits.
+    row(
         "/proc/uptime",
         render::uptime,
         10,
