@@ -20,6 +20,7 @@ mod stat;
 mod swaps;
 mod tasks;
 mod uptime;
+mod vmstat;
 
 use std::io;
 
@@ -30,10 +31,11 @@ pub(crate) use diskstats::diskstats;
 pub(crate) use loadavg::loadavg;
 pub(crate) use meminfo::meminfo;
 pub(crate) use pressure::{cpu_pressure, io_pressure, memory_pressure};
-pub(crate) use stat::stat;
+pub(crate) use stat::{Sums, stat};
 pub(crate) use swaps::swaps;
 pub(crate) use tasks::Tasks;
 pub(crate) use uptime::uptime;
+pub(crate) use vmstat::vmstat;
 
 /// Makes the text of a file.
 pub type Render = fn(&Emulation) -> io::Result<Vec<u8>>;

@@ -38,6 +38,12 @@ pub(super) const NODES: &[Node] = &[
         10,
         "The idle time of the container's processors; its first number is the kernel's.",
     ),
+    row(
+        "/proc/vmstat",
+        render::vmstat,
+        100,
+        "Transfers of disks and swap, page faults and kills are the group's own; the rest is the host's.",
+    ),
 ];
 
 /// A value that changes, with its resolution in milliseconds.

@@ -44,9 +44,9 @@ pub(super) fn serve(emulation: &Arc<Emulation>, devices: Vec<OwnedFd>) -> io::Re
         let serve = move || {
             let id = emulation.facts.id.clone();
             if part == Part::Direct
-                && let Err(error) = emulation.seed()
+                && let Err(error) = emulation.begin()
             {
-                log::warn!(container = id.as_str(); "remembers the host's settings when they are first read: {error}");
+                log::warn!(container = id.as_str(); "remembers the host's settings and sums when they are first read: {error}");
             }
             if let Err(error) = fsemu::fuse::serve(device, emulation, part) {
                 log::warn!(container = id.as_str(); "emulated files are served no more: {error}");

@@ -195,3 +195,36 @@ async fn uptime_is_whole_when_its_length_changes() {
     assert_eq!(container.sh(script).await.ok(), "");
     container.end().await;
 }
+
+/// vmstat(8) divides the sums since the boot by the uptime: both are the container's.
+#[tokio::test]
+async fn vmstat_says_what_happened_since_the_container_was_made() {
+    needs_tools!("tools::vmstat_says_what_happened_since_the_container_was_made");
+    let container = Container::sleeping(with_tools(json!({ "memory": { "limit": 256 * MIB } }))).await;
+    let script = "dd if=/dev/zero of=/file bs=1M count=8 conv=fsync 2> /dev/null; awk '$1 ~ /^(pgfault|oom_kill)$/ { print $2 }' /proc/vmstat; \
+                  awk '$1 ~ /^(ctxt|intr|processes)$/ { print $2 }' /proc/stat; vmstat | awk 'NR == 3 { print $9, $10, $11, $12 }'";
+    let said = container.exec(&[tools::SHELL, "-c", &format!("export PATH=/usr/bin:/bin; {script}")]).await;
+    let numbers: Vec<u64> = said.ok().split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let [faults, kills, interrupts, switches, forks, read, written, ..] = numbers[..] else { panic!("{said:?}") };
+    let host = fs::read_to_string("/proc/stat").unwrap();
+    let of_host = |name: &str| -> u64 {
+        let line = host.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().next().unwrap().parse().unwrap()
+    };
+    assert!(faults > 0 && faults < 1_000_000 && kills == 0, "{said:?}");
+    for (name, own) in [("intr ", interrupts), ("ctxt ", switches), ("processes ", forks)] {
+        assert!(own < of_host(name) / 2, "{name} {own} of {}", of_host(name));
+    }
+    assert!(read < 1_000_000 && written < 1_000_000, "{said:?}");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn the_machines_memory_is_nowhere_in_sysfs_but_in_its_nodes() {
+    needs_tools!("tools::the_machines_memory_is_nowhere_in_sysfs_but_in_its_nodes");
+    let container = Container::sleeping(with_tools(json!({}))).await;
+    let said = container.exec(&["/usr/bin/lsmem"]).await;
+    assert!(said.status != 0 && !said.stdout.contains("Total"), "{said:?}");
+    assert_eq!(container.sh("ls -A /sys/devices/system/memory").await.ok(), "");
+    container.end().await;
+}
