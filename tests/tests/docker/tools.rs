@@ -8,6 +8,7 @@ on_both_dockers!(
     what_docker_update_changes_shows,
     docker_shows_the_same,
     nothing_of_it_is_the_containers_own,
+    what_stays_the_hosts_cannot_be_written,
 );
 
 fn told(host: &Host, command: &str) -> Told {
@@ -77,4 +78,20 @@ fn nothing_of_it_is_the_containers_own(host: &Host) {
     host.sh("docker rm tools").ok();
     let other = host.sh(&format!("$DOCKER --rm --privileged busybox sh -c '{uuid}'"));
     assert!(first == "none" && other.ok() == "none" || first != other.ok(), "{first} {other:?}");
+}
+
+/// docs/emulation.md lists what tells of the host still: its owner is a user that the container does not have, and no right lets
+/// the container's root write there. (`ns_last_pid` is everybody's by its mode, and of the pid namespace.)
+fn what_stays_the_hosts_cannot_be_written(host: &Host) {
+    let find = "find /proc /sys -xdev -path '/proc/[0-9]*' -prune -o -type f -user 65534";
+    for options in ["", "--privileged"] {
+        let script = format!(
+            "{find} ! -name ns_last_pid -writable -print; {find} -print | grep -cE '^/proc/(zoneinfo|cmdline|slabinfo)$'"
+        );
+        let said = host.sh(&format!("$DOCKER --rm {options} {DOCKER} busybox {SHELL} -c \"PATH=/usr/bin; {script}\""));
+        assert_eq!(said.stdout.trim(), "3", "{options}: {said:?}");
+    }
+    let kernels = "for file in slabinfo pagetypeinfo vmallocinfo kmsg; do ! cat /proc/$file > /dev/null || exit 1; done 2> /dev/null; \
+                   grep -vq '^0* ' /proc/kallsyms && exit 2; cat /proc/zoneinfo > /dev/null";
+    host.sh(&format!("$DOCKER --rm --privileged busybox sh -c \"{}\"", kernels.replace('$', "\\$"))).ok();
 }
