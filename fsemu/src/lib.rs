@@ -20,6 +20,7 @@ pub mod render;
 pub mod store;
 pub mod table;
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
@@ -33,6 +34,8 @@ pub struct Emulation {
     pub nodes: Vec<&'static table::Node>,
     /// What is known of its tasks.
     pub(crate) tasks: Mutex<render::Tasks>,
+    /// How far the host had counted.
+    pub(crate) sums: OnceLock<render::Sums>,
     /// What the host's values were when the first of the containers that share a store was made.
     seeds: OnceLock<store::Seeds>,
     /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
@@ -62,8 +65,25 @@ impl Emulation {
         Self::of(facts, table::nodes().collect())
     }
 
-    /// The same for these nodes only.
+    /// The container is made now: remembers what the host has counted and, see [`Emulation::seed`], the host's settings. Is
+    /// done at the first need, if not before.
+    ///
+    /// # Errors
+    /// When the host's `/proc/stat` cannot be read, and those of the directory of values.
+    pub fn begin(&self) -> io::Result<()> {
+        let _first = self.sums.set(render::Sums::now()?);
+        self.seed()
+    }
+
+    /// The same as [`Emulation::new`] for these nodes only.
     pub fn of(facts: Facts, nodes: Vec<&'static table::Node>) -> Self {
-        Self { facts, nodes, tasks: Mutex::default(), seeds: OnceLock::new(), boot_id: OnceLock::new() }
+        Self {
+            facts,
+            nodes,
+            tasks: Mutex::default(),
+            sums: OnceLock::new(),
+            seeds: OnceLock::new(),
+            boot_id: OnceLock::new(),
+        }
     }
 }

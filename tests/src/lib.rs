@@ -8,6 +8,7 @@
 //! * [`room::Room`]: leases and an operator's config of a test's own.
 //! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
 //! * [`terminal::Terminal`]: a program on a terminal.
+//! * [`tools`]: what a container's tools say of its machine.
 //! * [`until`]: what comes in its own time.
 //! * [`skip`]: what this machine cannot run says so.
 //!
@@ -28,6 +29,7 @@ pub mod room;
 pub mod shim;
 pub mod stdio;
 pub mod terminal;
+pub mod tools;
 pub mod wait;
 
 pub use bundle::Bundle;

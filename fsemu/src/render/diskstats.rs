@@ -17,6 +17,14 @@ pub(crate) fn diskstats(emulation: &Emulation) -> io::Result<Vec<u8>> {
     Ok(render(&super::host("/proc/diskstats")?, &sample(&Groups::of(&emulation.facts, "blkio"))).into_bytes())
 }
 
+/// What the container's group has read from all disks and written to them, in bytes.
+pub(super) fn transferred(emulation: &Emulation) -> (u64, u64) {
+    let devices = sample(&Groups::of(&emulation.facts, "blkio"));
+    let sum =
+        |key| devices.values().filter_map(|used| used.get(key)).fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+    (sum("rbytes"), sum("wbytes"))
+}
+
 /// By the name of v2's `io.stat`.
 type Transfers = HashMap<&'static str, u64>;
 

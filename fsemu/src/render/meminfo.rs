@@ -2,6 +2,8 @@
 //!
 //! Without a limit anywhere the container has the host's memory, and shows it. With one, `MemTotal` is the least limit,
 //! `MemFree` the least that any level (or the host) has left, and all that a group counts is the group's.
+//!
+//! The text keeps its length while numbers change: it is served from the page cache ([`crate::fuse`]).
 
 use std::collections::HashMap;
 use std::io;
@@ -53,19 +55,28 @@ pub(super) fn render(host: &str, memory: &Memory) -> String {
     let numbers = numbers(host);
     let of = |name: &str| numbers.get(name).copied().unwrap_or(0);
     let ours = ours(of, memory);
+    let width = width(of("MemTotal").saturating_add(of("SwapTotal")));
     let mut text = String::with_capacity(host.len());
     for line in host.lines() {
-        match line.split_once(':').and_then(|(name, _)| Some((name, ours.get(name)?))) {
-            // show_val_kb() in fs/proc/meminfo.c.
-            Some((name, value)) => text.push_str(&format!("{:<16}{value:>8} kB\n", format!("{name}:"))),
+        let number = line.split_once(':').and_then(|(name, rest)| {
+            let of_host = || rest.strip_suffix(" kB")?.trim_start().parse().ok();
+            Some((name, ours.get(name).copied().or_else(of_host)?))
+        });
+        match number {
+            Some((name, value)) => text.push_str(&format!("{:<16}{value:>width$} kB\n", format!("{name}:"))),
             None => text.extend([line, "\n"]),
         }
     }
     text
 }
 
+/// Digits of a number: the 8 of show_val_kb() in fs/proc/meminfo.c, or as many as the greatest may have.
+fn width(greatest: u64) -> usize {
+    greatest.to_string().len().max(8)
+}
+
 /// In kB, by the line's name.
-fn numbers(host: &str) -> HashMap<&str, u64> {
+pub(super) fn numbers(host: &str) -> HashMap<&str, u64> {
     let number = |line| {
         let (name, value) = str::split_once(line, ':')?;
         Some((name, value.split_whitespace().next()?.parse().ok()?))

@@ -43,6 +43,18 @@ fn without_a_limit_the_file_is_the_hosts() {
     assert_eq!(render(HOST, &beyond), HOST);
 }
 
+/// Beyond 95 GiB numbers may have 9 digits, or 8 again.
+#[test]
+fn the_length_stays_where_numbers_of_the_greatest_machines_change() {
+    let of =
+        |free: u64| format!("MemTotal:       131072000 kB\nMemFree:        {free:>8} kB\nHugePages_Total:       0\n");
+    let render = |free| render(&of(free), &Memory::default());
+    let expected = "MemTotal:       131072000 kB\nMemFree:         99999999 kB\nHugePages_Total:       0\n";
+    assert_eq!(render(99_999_999), expected);
+    assert_eq!(render(100_000_000).len(), expected.len());
+    assert_eq!(render(7).len(), expected.len());
+}
+
 #[test]
 fn with_a_limit_the_numbers_are_the_groups_in_the_hosts_form() {
     let expected = "\

@@ -29,7 +29,7 @@ pub(super) struct Level {
 }
 
 /// v1's names of what v2 has too (cgroup-v1/memory.rst); `total_` counts the groups below.
-const V1_NAMES: [(&str, &str); 14] = [
+const V1_NAMES: [(&str, &str); 16] = [
     ("anon", "total_rss"),
     ("file", "total_cache"),
     ("shmem", "total_shmem"),
@@ -44,6 +44,8 @@ const V1_NAMES: [(&str, &str); 14] = [
     ("inactive_file", "total_inactive_file"),
     ("active_file", "total_active_file"),
     ("unevictable", "total_unevictable"),
+    ("pgfault", "total_pgfault"),
+    ("pgmajfault", "total_pgmajfault"),
 ];
 
 /// From here on v1 means that there is no limit: `PAGE_COUNTER_MAX` pages, whatever the size of a page.

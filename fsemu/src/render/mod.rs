@@ -4,13 +4,15 @@
 //! [`groups`] (the container's cgroups and those above), [`memory`], [`cpus`] and [`tasks`].
 //!
 //! Invariant: a number that is the container's own agrees in all files: the processors of cpuinfo are those of stat and
-//! those that uptime's idle time counts, and no sum exceeds what the host has.
+//! those that uptime's idle time counts, what sysinfo(2) tells ([`machine`]) is what the files tell, and no sum exceeds what
+//! the host has.
 
 mod cpuinfo;
 pub mod cpus;
 mod diskstats;
 mod groups;
 mod loadavg;
+pub mod machine;
 mod meminfo;
 mod memory;
 mod pressure;
@@ -18,6 +20,7 @@ mod stat;
 mod swaps;
 mod tasks;
 mod uptime;
+mod vmstat;
 
 use std::io;
 
@@ -28,10 +31,11 @@ pub(crate) use diskstats::diskstats;
 pub(crate) use loadavg::loadavg;
 pub(crate) use meminfo::meminfo;
 pub(crate) use pressure::{cpu_pressure, io_pressure, memory_pressure};
-pub(crate) use stat::stat;
+pub(crate) use stat::{Sums, stat};
 pub(crate) use swaps::swaps;
 pub(crate) use tasks::Tasks;
 pub(crate) use uptime::uptime;
+pub(crate) use vmstat::vmstat;
 
 /// Makes the text of a file.
 pub type Render = fn(&Emulation) -> io::Result<Vec<u8>>;

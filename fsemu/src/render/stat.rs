@@ -2,7 +2,7 @@
 //!
 //! What a cgroup counts is user and system time. v1 counts it for each processor (`cpuacct.usage_all`); v2's sum, and
 //! what was used of processors that do not show, is spread evenly. The rest of the container's uptime is idle time.
-//! Interrupts, context switches and forks are the host's sums: no group counts them.
+//! Interrupts, context switches and forks are the host's since the container was made: no group counts them.
 
 use std::collections::HashMap;
 use std::io;
@@ -24,7 +24,41 @@ pub(crate) fn stat(emulation: &Emulation) -> io::Result<Vec<u8>> {
     };
     let shift = uptime::shift(emulation)?.div_euclid(1_000_000_000);
     let tasks = Tasks::sample(emulation, up);
-    Ok(render(&super::host("/proc/stat")?, &cpus::shown(emulation)?, &spent, shift, &tasks).into_bytes())
+    let host = super::host("/proc/stat")?;
+    let sums = emulation.sums.get_or_init(|| Sums::of(&host));
+    Ok(render(&host, &cpus::shown(emulation)?, &spent, shift, (sums, &tasks)).into_bytes())
+}
+
+/// What the host counts from its boot on.
+const SUMS: [&str; 4] = ["intr", "ctxt", "processes", "softirq"];
+
+/// How far the host had counted when the container was made.
+#[derive(Debug, Default)]
+pub(crate) struct Sums(HashMap<&'static str, u64>);
+
+impl Sums {
+    /// Now.
+    pub(crate) fn now() -> io::Result<Self> {
+        Ok(Self::of(&super::host("/proc/stat")?))
+    }
+
+    fn of(host: &str) -> Self {
+        let sum = |line: &str| {
+            let (name, rest) = line.split_once(' ')?;
+            let name = SUMS.into_iter().find(|sum| *sum == name)?;
+            Some((name, first(rest).parse().ok()?))
+        };
+        Self(host.lines().filter_map(sum).collect())
+    }
+
+    fn since(&self, name: &str, now: &str) -> u64 {
+        now.parse::<u64>().unwrap_or(0).saturating_sub(self.0.get(name).copied().unwrap_or(0))
+    }
+}
+
+/// The sum, before those of each source.
+fn first(numbers: &str) -> &str {
+    numbers.split(' ').next().unwrap_or("0")
 }
 
 /// What the container has used of its time.
@@ -76,7 +110,7 @@ fn each(text: &str) -> HashMap<u32, Usage> {
     text.lines().filter_map(of).collect()
 }
 
-fn render(host: &str, shown: &[u32], spent: &Spent, shift: i128, tasks: &Sample) -> String {
+fn render(host: &str, shown: &[u32], spent: &Spent, shift: i128, (sums, tasks): (&Sums, &Sample)) -> String {
     let each = spent.of(shown);
     let sum = |of: fn(&Ticks) -> u64| each.iter().map(of).sum();
     let all = Ticks { user: sum(|it| it.user), system: sum(|it| it.system), idle: sum(|it| it.idle) };
@@ -88,9 +122,9 @@ fn render(host: &str, shown: &[u32], spent: &Spent, shift: i128, tasks: &Sample)
     line("cpu ", &all);
     shown.iter().zip(&each).for_each(|(number, ticks)| line(&format!("cpu{number}"), ticks));
     for (name, rest) in host.lines().filter_map(|line| line.split_once(' ')) {
-        let first = rest.split(' ').next().unwrap_or("0");
+        let first = first(rest);
         let own = match name {
-            "intr" | "ctxt" | "processes" | "softirq" => first.to_owned(),
+            name if SUMS.contains(&name) => sums.since(name, first).to_string(),
             "btime" => (first.parse::<i128>().unwrap_or(0) - shift).to_string(),
             "procs_running" => tasks.running.max(1).to_string(),
             "procs_blocked" => tasks.blocked.to_string(),
@@ -118,11 +152,12 @@ mod tests {
     fn processors_that_show_sum_up_and_idle_is_the_rest() {
         let spent = Spent { up: Duration::from_secs(10), total: usage(4000, 2000), each: HashMap::new() };
         let tasks = Sample { running: 2, blocked: 1, ..Sample::default() };
-        let text = render(HOST, &[0, 3], &spent, -100, &tasks);
+        let before = Sums::of("intr 1369000 5 6\nctxt 2537880\nprocesses 54000\n");
+        let text = render(HOST, &[0, 3], &spent, -100, (&before, &tasks));
         assert_eq!(
             text,
             "cpu  400 0 200 1400 0 0 0 0 0 0\ncpu0 200 0 100 700 0 0 0 0 0 0\ncpu3 200 0 100 700 0 0 0 0 0 0\n\
-             intr 1369996\nctxt 2537879\nbtime 1795798612\nprocesses 54957\nprocs_running 2\nprocs_blocked 1\nsoftirq 510629\n"
+             intr 996\nctxt 0\nbtime 1795798612\nprocesses 957\nprocs_running 2\nprocs_blocked 1\nsoftirq 510629\n"
         );
     }
 

@@ -31,11 +31,18 @@ pub(super) const NODES: &[Node] = &[
         "The processors of `/proc/cpuinfo`, and the time that the container used of them.",
     ),
     row("/proc/swaps", render::swaps, 1000, "The least swap limit of the container's group and those above it."),
-    steady(
+    // Its length changes with the number of digits.
+    row(
         "/proc/uptime",
         render::uptime,
         10,
         "The idle time of the container's processors; its first number is the kernel's.",
+    ),
+    row(
+        "/proc/vmstat",
+        render::vmstat,
+        100,
+        "Transfers of disks and swap, page faults and kills are the group's own; the rest is the host's.",
     ),
 ];
 

@@ -77,6 +77,13 @@ pub(super) const NODES: &[Node] = &[
         reason: "Only the memory nodes of the container's cpuset, and its CPUs. What a node says of its memory is the host's.",
     },
     Node {
+        path: "/sys/devices/system/memory",
+        mode: 0o555,
+        kind: Kind::Empty,
+        own_proc_only: false,
+        reason: "The blocks of the host's memory, which lsmem sums: without any it says that it cannot tell.",
+    },
+    Node {
         path: "/sys/firmware",
         mode: 0o555,
         kind: Kind::Empty,

@@ -22,7 +22,7 @@ use super::audit::Subject;
 use super::binds;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
-use super::emulation::Served;
+use super::emulation::{self, Served};
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
@@ -90,7 +90,7 @@ pub(super) async fn create(
     let Prepared { hierarchies, views, binds, served, .. } = prepared;
     let grounds = Grounds {
         names,
-        traps: Traps::new(cgroup.clone()),
+        traps: Traps::new(),
         cgroup,
         id_map,
         process,
@@ -263,7 +263,7 @@ async fn build(
     order: Order,
 ) -> Result<Created, Error> {
     failpoint::hit("create-recorded", &request.id);
-    let served = order.served;
+    let (mut served, traps) = (Some(order.served), &grounds.traps);
     let stdio = init.streams.open(grounds.stdio_owner(&order.plan.process)).await?;
     let mut namespaces = order.joined.fds;
     namespaces.push(order.lease);
@@ -283,7 +283,14 @@ async fn build(
         groups,
         binds: order.binds,
     };
-    let mut created = shared.launcher.create(&order, fds, |devices, init| served.serve(devices, init)).await?;
+    let mut know = |init| {
+        let emulation = served.take().map(|served| served.emulation(init));
+        emulation.inspect(|emulation| traps.know(emulation.clone()))
+    };
+    let serve = |devices, init| know(init).map_or(Ok(()), |emulation| emulation::serve(&emulation, devices));
+    let mut created = shared.launcher.create(&order, fds, serve).await?;
+    // A kernel without FUSE has sysinfo(2) all the same.
+    know(created.pid);
     failpoint::hit("create-built", &request.id);
     grounds.hold_root(created.root.take());
     let emulated = std::mem::take(&mut created.emulated);
@@ -310,7 +317,6 @@ async fn finish(
     let Created { pid, pidfd, terminal, waiting, .. } = created;
     let watched = pidfd.try_clone().map_err(|error| Error::Failed(format!("watch init: {error}")));
     init.exists(pid, pidfd);
-    grounds.traps.know_init(pid);
     let (pid, namespace, hooks) = (init.pid(), grounds.names.namespace.clone(), grounds.hooks.clone());
     let (draft, recorded) = blocking_pair(move || {
         let recorded = record(&mut draft, pid, &namespace, &hooks);

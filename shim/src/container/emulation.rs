@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use fsemu::table::Part;
 use fsemu::{Emulation, Facts};
 
 use super::cgroup::Cgroup;
@@ -25,24 +26,33 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// Serves each of [`PARTS`] over its device until the last mount of it is gone, which is when the container's mount
-    /// namespace ends.
-    ///
-    /// # Errors
-    /// When there is no thread to be had. What is served already ends when whoever has mounted it gives it up.
-    pub(super) fn serve(self, devices: Vec<OwnedFd>, init: i32) -> io::Result<()> {
+    /// The values of the container, once it has an init.
+    pub(super) fn emulation(self, init: i32) -> Arc<Emulation> {
         let Self { id, root, cgroup, values } = self;
-        let facts = Facts { root, id: id.clone(), init, cgroups: cgroup.directories(), values };
-        let emulation = Arc::new(Emulation::new(facts));
-        for (part, device) in PARTS.into_iter().zip(devices) {
-            let (id, emulation) = (id.clone(), emulation.clone());
-            let serve = move || {
-                if let Err(error) = fsemu::fuse::serve(device, emulation, part) {
-                    log::warn!(container = id.as_str(); "emulated files are served no more: {error}");
-                }
-            };
-            std::thread::Builder::new().name("eci-emulation".to_owned()).stack_size(STACK).spawn(serve)?;
-        }
-        Ok(())
+        Arc::new(Emulation::new(Facts { root, id, init, cgroups: cgroup.directories(), values }))
     }
+}
+
+/// Serves each of [`PARTS`] over its device until the last mount of it is gone, which is when the container's mount
+/// namespace ends.
+///
+/// # Errors
+/// When there is no thread to be had. What is served already ends when whoever has mounted it gives it up.
+pub(super) fn serve(emulation: &Arc<Emulation>, devices: Vec<OwnedFd>) -> io::Result<()> {
+    for (part, device) in PARTS.into_iter().zip(devices) {
+        let emulation = emulation.clone();
+        let serve = move || {
+            let id = emulation.facts.id.clone();
+            if part == Part::Direct
+                && let Err(error) = emulation.begin()
+            {
+                log::warn!(container = id.as_str(); "remembers the host's settings and sums when they are first read: {error}");
+            }
+            if let Err(error) = fsemu::fuse::serve(device, emulation, part) {
+                log::warn!(container = id.as_str(); "emulated files are served no more: {error}");
+            }
+        };
+        std::thread::Builder::new().name("eci-emulation".to_owned()).stack_size(STACK).spawn(serve)?;
+    }
+    Ok(())
 }

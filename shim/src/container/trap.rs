@@ -5,14 +5,13 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use fsemu::Emulation;
+use fsemu::render::machine;
 use rustix::system::sysinfo;
-use rustix::time::{ClockId, clock_gettime};
 use syscall_trap::act::{Act, Outcome};
 use syscall_trap::calls::sysinfo::Sysinfo;
 use syscall_trap::supervisor::{self, Counts, Machine, Supervisor};
 
-use super::cgroup::Cgroup;
-use super::cgroup::stats::memory::Memory;
 use super::hands::Hands;
 use super::lock;
 
@@ -25,8 +24,8 @@ pub(super) struct Traps {
 
 impl Traps {
     /// Nothing is trapped yet.
-    pub(super) fn new(cgroup: Cgroup) -> Self {
-        let machine = Arc::new(Own { cgroup, clock: OnceLock::new() });
+    pub(super) fn new() -> Self {
+        let machine = Arc::new(Own::default());
         let acts = Arc::new(Acts::default());
         Self { supervisor: Supervisor::new(machine.clone(), acts.clone()), machine, acts }
     }
@@ -36,11 +35,9 @@ impl Traps {
         *lock(&self.acts.0) = Some(Arc::new(hands));
     }
 
-    /// Init exists, in its own time namespace.
-    pub(super) fn know_init(&self, pid: i32) {
-        if let (Some(own), Some(inits)) = (clock_offset("self"), clock_offset(&pid.to_string())) {
-            let _known = self.machine.clock.set(inits - own);
-        }
+    /// Init exists: from here on the machine is that of `emulation`.
+    pub(super) fn know(&self, emulation: Arc<Emulation>) {
+        let _known = self.machine.0.set(emulation);
     }
 
     /// Serves the traps of one more process and all that it forks.
@@ -61,18 +58,6 @@ impl Traps {
     }
 }
 
-/// By how much a process's CLOCK_BOOTTIME differs from the host's, in whole seconds: `boottime` of time_namespaces(7). None
-/// where the kernel has no time namespaces, or the process is gone.
-fn clock_offset(process: &str) -> Option<i64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/timens_offsets")).ok()?;
-    offset_of(&text)
-}
-
-fn offset_of(text: &str) -> Option<i64> {
-    let line = text.lines().find_map(|line| line.strip_prefix("boottime"))?;
-    line.split_whitespace().next()?.parse().ok()
-}
-
 /// What is done on behalf; without hands the kernel judges what is asked of it.
 #[derive(Default)]
 struct Acts(Mutex<Option<Arc<Hands>>>);
@@ -84,33 +69,46 @@ impl supervisor::Hands for Acts {
     }
 }
 
-/// The container's machine: the host's, within the container's limits and its time namespace.
-struct Own {
-    cgroup: Cgroup,
-    /// What its clock shows beyond ours, seconds; unset, the same.
-    clock: OnceLock<i64>,
-}
+/// The container's machine, as its emulated files tell of it.
+#[derive(Default)]
+struct Own(OnceLock<Arc<Emulation>>);
 
 impl Machine for Own {
     fn sysinfo(&self) -> Sysinfo {
-        // A group that is gone has nobody who asks.
-        let memory = self.cgroup.memory().unwrap_or(Memory { limit: u64::MAX, ..Memory::default() });
-        let clock = self.clock.get().copied().unwrap_or(0);
-        Sysinfo { uptime: uptime().saturating_add_signed(clock), ..within(&host(), &memory) }
+        // Whoever's init is gone has nobody who asks.
+        self.0.get().and_then(|emulation| emulation.machine().ok()).map_or_else(host, |own| of(&own))
     }
 }
 
-/// Seconds that the shim's machine is up, rounded up as the kernel does.
-fn uptime() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    u64::try_from(now.tv_sec).unwrap_or(0) + u64::from(now.tv_nsec > 0)
+fn of(machine: &machine::Machine) -> Sysinfo {
+    Sysinfo {
+        uptime: machine.up.as_secs() + u64::from(machine.up.subsec_nanos() > 0),
+        loads: machine.loads.map(fixed),
+        total_ram: machine.total_ram,
+        free_ram: machine.free_ram,
+        shared_ram: machine.shared_ram,
+        buffer_ram: machine.buffer_ram,
+        total_swap: machine.total_swap,
+        free_swap: machine.free_swap,
+        processes: machine.tasks,
+    }
+}
+
+/// A load average as sysinfo(2) has it: times 65536. It counts tasks, of which there are not more than fit.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 0 and 2^53, which a u64 has exactly"
+)]
+fn fixed(load: f64) -> u64 {
+    (load * 65536.0).round().clamp(0.0, 9_007_199_254_740_992.0) as u64
 }
 
 fn host() -> Sysinfo {
     let host = sysinfo();
     let bytes = |units: u64| units.saturating_mul(u64::from(host.mem_unit));
     Sysinfo {
-        uptime: 0,
+        uptime: u64::try_from(host.uptime).unwrap_or(0),
         loads: host.loads,
         total_ram: bytes(host.totalram),
         free_ram: bytes(host.freeram),
@@ -122,64 +120,23 @@ fn host() -> Sysinfo {
     }
 }
 
-/// The host's machine within the container's limits. Without one below the host's memory, what is free is the host's; the
-/// host's buffers are nobody's in particular.
-fn within(host: &Sysinfo, own: &Memory) -> Sysinfo {
-    let limited = own.limit < host.total_ram;
-    let total_ram = own.limit.min(host.total_ram);
-    let (swap_limit, swap_usage) = own.swap.unwrap_or((u64::MAX, 0));
-    let total_swap = swap_limit.min(host.total_swap);
-    let free = |total: u64, used: u64, of_host: u64| total.saturating_sub(used).min(of_host);
-    Sysinfo {
-        total_ram,
-        free_ram: if limited { free(total_ram, own.usage, host.free_ram) } else { host.free_ram },
-        shared_ram: own.shared,
-        buffer_ram: if limited { 0 } else { host.buffer_ram },
-        total_swap,
-        free_swap: if swap_limit < host.total_swap {
-            free(total_swap, swap_usage, host.free_swap)
-        } else {
-            host.free_swap
-        },
-        processes: own.processes.unwrap_or(host.processes),
-        ..*host
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GIB: u64 = 1 << 30;
-
-    fn machine() -> Sysinfo {
-        let (total_ram, free_ram, total_swap, free_swap) = (16 * GIB, 4 * GIB, 8 * GIB, 6 * GIB);
-        Sysinfo { total_ram, free_ram, total_swap, free_swap, buffer_ram: GIB, processes: 500, ..Sysinfo::default() }
+    #[test]
+    fn the_machine_is_told_in_the_kernels_units() {
+        let up = std::time::Duration::from_millis(1001);
+        let told =
+            of(&machine::Machine { up, loads: [0.0, 0.5, 1.25], total_ram: 4096, tasks: 3, ..Default::default() });
+        assert_eq!((told.uptime, told.total_ram, told.processes), (2, 4096, 3));
+        assert_eq!(told.loads, [0, 32768, 81920]);
+        assert_eq!((fixed(-1.0), fixed(f64::NAN)), (0, 0));
     }
 
     #[test]
-    fn limits_are_the_machine_where_they_are_below_the_hosts() {
-        let own = Memory { limit: GIB, usage: GIB / 4, shared: 5, swap: Some((GIB, GIB / 2)), processes: Some(3) };
-        let seen = within(&machine(), &own);
-        assert_eq!((seen.total_ram, seen.free_ram, seen.shared_ram, seen.buffer_ram), (GIB, GIB / 4 * 3, 5, 0));
-        assert_eq!((seen.total_swap, seen.free_swap, seen.processes), (GIB, GIB / 2, 3));
-        // No more is free than the host has, and not less than nothing.
-        let seen = within(&machine(), &Memory { limit: 8 * GIB, usage: 0, ..own.clone() });
-        assert_eq!((seen.total_ram, seen.free_ram), (8 * GIB, 4 * GIB));
-        assert_eq!(within(&machine(), &Memory { usage: 2 * GIB, ..own }).free_ram, 0);
-    }
-
-    #[test]
-    fn without_limits_it_is_the_hosts() {
-        let own = Memory { limit: 0x7fff_ffff_ffff_f000, usage: GIB, shared: 0, swap: None, processes: None };
-        assert_eq!(within(&machine(), &own), machine());
-    }
-
-    #[test]
-    fn the_clock_is_that_of_the_time_namespace() {
-        assert_eq!(offset_of("monotonic           0         0\nboottime      -86400         0\n"), Some(-86400));
-        assert_eq!(offset_of(""), None);
-        assert_eq!(clock_offset("self"), Some(0));
-        assert!(uptime() > 0);
+    fn before_there_is_a_container_it_is_the_hosts() {
+        let own = Own::default().sysinfo();
+        assert!(own.uptime > 0 && own.total_ram > 0 && own.processes > 0, "{own:?}");
     }
 }

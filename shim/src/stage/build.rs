@@ -25,7 +25,7 @@ use super::channel::Channel;
 use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Proceed, Report};
 use super::mounts::Builder;
-use super::namespaces::{self, Peer};
+use super::namespaces::{self, Boot, Peer};
 use super::{dev, emulation, hooks, leaf, process, tell_of_self, user_limit};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
@@ -76,13 +76,14 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
         let made = user_limit::make(control, &order, limit, proc.as_fd())?;
         fds.joined.insert(0, (NamespaceKind::User, made));
     }
+    let boot = Boot::now();
     let (peer, init) = match fds.own.take() {
         Some(own) => clone_init_into_leaf(control, &order, fds, own, proc.as_fd())?,
         None => clone_init(control, &order, fds, new_user_namespace(&order))?,
     };
     match init {
         Some(fds) => init::run(Init { order: &order, fds, stage: peer.sync, proc }),
-        None => assemble(control, &order, &peer, &proc),
+        None => assemble(control, &order, &peer, &proc, boot),
     }
 }
 
@@ -170,7 +171,7 @@ fn clone_init_into_leaf(
 }
 
 /// The stage's part after the clone.
-fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) -> Result<(), Failure> {
+fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd, boot: Boot) -> Result<(), Failure> {
     match order.joins.user {
         UserNamespace::New if new_user_namespace(order) && !order.groups.leaf => {
             namespaces::write_maps(order.id_map, proc.as_fd(), init.pid)?;
@@ -203,7 +204,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd) 
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
     init.expect(&Sync::Settled)?;
-    namespaces::set_clocks(order, proc.as_fd(), init.pid)?;
+    namespaces::set_clocks(order, proc.as_fd(), init.pid, boot)?;
     if let Some(own) = &init.own {
         leaf::limit_to_one(order, own.as_fd())?;
     }

@@ -133,15 +133,31 @@ fn has_own_clocks(order: &BuildOrder) -> bool {
     !order.joins.joined.contains(&NamespaceKind::Time) && host_has(NamespaceKind::Time)
 }
 
-/// Sets the clocks of the time namespace that init has made for its children: the container boots now. The host's root
-/// does it, because init, which nobody inside may trace, is not let near its own file.
-pub(super) fn set_clocks(order: &BuildOrder, proc: BorrowedFd<'_>, init: i32) -> Result<(), Failure> {
+/// When a container boots: the host's clocks, in whole seconds.
+///
+/// Whole ones, because neither clock may become negative (proc_timens_set_offset() of kernel/time/namespace.c). Taken before
+/// init is cloned: what started before the boot shows as started in billions of years (`timens_add_boottime_ns()` of
+/// fs/proc/array.c is unsigned).
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Boot {
+    monotonic: i64,
+    boottime: i64,
+}
+
+impl Boot {
+    pub(super) fn now() -> Self {
+        let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
+        Self { monotonic: seconds(ClockId::Monotonic), boottime: seconds(ClockId::Boottime) }
+    }
+}
+
+/// Sets the clocks of the time namespace that init has made for its children. The host's root does it, because init, which
+/// nobody inside may trace, is not let near its own file.
+pub(super) fn set_clocks(order: &BuildOrder, proc: BorrowedFd<'_>, init: i32, boot: Boot) -> Result<(), Failure> {
     if !has_own_clocks(order) {
         return Ok(());
     }
-    // Whole seconds, because neither clock may become negative (proc_timens_set_offset() of kernel/time/namespace.c).
-    let offset = |name: &str, clock| format!("{name} -{} 0\n", rustix::time::clock_gettime(clock).tv_sec);
-    let offsets = offset("monotonic", ClockId::Monotonic) + &offset("boottime", ClockId::Boottime);
+    let offsets = format!("monotonic -{} 0\nboottime -{} 0\n", boot.monotonic, boot.boottime);
     write_below(proc, &format!("{init}/timens_offsets"), &offsets)
 }
 

@@ -66,6 +66,7 @@ mod privileged;
 mod remap;
 mod rights;
 mod run;
+mod tools;
 
 static TRIXIE_OVERLAY2: Docker = Docker::new("docker-trixie", "overlay2");
 static TRIXIE_CONTAINERD: Docker = Docker::new("docker-trixie", "containerd");

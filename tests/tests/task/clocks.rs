@@ -52,3 +52,17 @@ async fn what_was_set_cannot_be_set_again() {
     assert!(uptime(&container).await < 1000.0);
     container.end().await;
 }
+
+/// Clocks count whole seconds from the boot: whenever in a second a container is made, nothing in it is older than its boot.
+#[tokio::test]
+async fn init_starts_after_the_boot() {
+    for phase in 0..8 {
+        let now = host_uptime().fract() * 1000.0;
+        let wait = f64::from(1020 - phase * 20) - now;
+        tokio::time::sleep(std::time::Duration::from_secs_f64((wait.max(0.0)) / 1000.0)).await;
+        let output = Bundle::new().sh("awk '{ print $22 }' /proc/1/stat; cut -d . -f 1 /proc/uptime").run().await;
+        let numbers: Vec<u64> = output.ok().split_whitespace().map(|number| number.parse().unwrap()).collect();
+        // Clock ticks, of which there are 100 a second.
+        assert!(numbers[0] / 100 <= numbers[1], "{output:?}");
+    }
+}

@@ -42,6 +42,7 @@ mod shared;
 mod start;
 mod stats;
 mod stdio;
+mod tools;
 mod traps;
 mod unmappable;
 mod update;

@@ -8,7 +8,6 @@
 //! what is read, because it counts all that is below it.
 
 mod files;
-pub(crate) mod memory;
 pub(crate) mod parse;
 pub(crate) mod v1;
 pub(crate) mod v2;
