@@ -78,9 +78,9 @@ fn offset_of(text: &str) -> Option<i64> {
 struct Acts(Mutex<Option<Arc<Hands>>>);
 
 impl supervisor::Hands for Acts {
-    fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act) -> Outcome {
+    fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
         let hands = lock(&self.0).clone();
-        hands.map_or(Outcome::Continue, |hands| hands.act(process, act))
+        hands.map_or(Outcome::Continue, |hands| hands.act(process, act, still))
     }
 }
 

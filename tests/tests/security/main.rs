@@ -21,4 +21,5 @@ mod modes;
 mod mount_destinations;
 mod races;
 mod sockets;
+mod traps;
 mod users;
