@@ -292,6 +292,7 @@ static const struct {
     {"callers", 0, callers},
     {"flood", 3, flood},
     {"struck", 1, struck},
+    {"linger", 1, linger},
     {"takeover", 1, takeover},
     {"silent-fuse", 1, silent_fuse},
     {"subset", 1, subset},
