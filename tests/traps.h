@@ -422,6 +422,12 @@ static long int80(long number, long a, long b, long c, long d, long e) {
 #endif
 }
 
+// umount32 PATH: the umount(2) of 32-bit x86, which has no flags.
+static void umount32(char **args) {
+    char *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+    need(int80(22, (long)strncpy(low, args[0], 4095), 0, 0, 0, 0));
+}
+
 // abis: each trapped call by the ABI of x86-64, of 32-bit x86 and of x32, what they say in a line.
 static void abis(char **args) {
     (void)args;

@@ -19,6 +19,7 @@ mod long_lists;
 mod masks;
 mod modes;
 mod mount_destinations;
+mod nested;
 mod races;
 mod sockets;
 mod traps;

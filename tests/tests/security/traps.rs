@@ -47,13 +47,13 @@ fn status(pid: u32, name: &str) -> Option<String> {
     text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
 }
 
-fn children(parent: u32) -> BTreeSet<u32> {
+pub(crate) fn children(parent: u32) -> BTreeSet<u32> {
     let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| status(*pid, "PPid").is_some_and(|its| its == parent.to_string())).collect()
 }
 
 /// The act stage of a container's shim, of which it is the only one.
-fn act_stage(container: &Container) -> u32 {
+pub(crate) fn act_stage(container: &Container) -> u32 {
     let stages: Vec<u32> = children(container.shim.pid).into_iter().filter(|pid| *pid != container.pid).collect();
     assert_eq!(stages.len(), 1, "{stages:?}");
     stages[0]
