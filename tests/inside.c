@@ -299,6 +299,7 @@ static const struct {
     {"silent-fuse", 1, silent_fuse},
     {"subset", 1, subset},
     {"bad-strings", 0, bad_strings},
+    {"listened", 1, listened},
     {"umount32", 1, umount32},
     {"abis", 0, abis},
 };
