@@ -35,7 +35,7 @@ pub(super) struct Builder<'a> {
     late: RefCell<Vec<Detached>>,
     /// What procfs are to show less of when they have their masks: `subset=pid` can be taken back by their owner, who is the
     /// container's root (`proc_parse_subset_param()` of fs/proc/root.c reads `,` as no subset).
-    subsets: RefCell<Vec<(Detached, Vec<(String, Option<String>)>)>>,
+    subsets: RefCell<Vec<(Detached, Box<Data>)>>,
     /// The root of the tmpfs that was mounted on `/dev`, unless the spec binds something else there. A volume may have
     /// come to cover it since, through a symlink of the image, and gets no device nodes for that.
     dev: RefCell<Option<OwnedFd>>,
@@ -225,7 +225,7 @@ impl<'a> Builder<'a> {
         };
         if !subset.is_empty() {
             let kept = rustix::io::fcntl_dupfd_cloexec(made.fd(), 3).map_err(Failure::at("keep", "a procfs"))?;
-            self.subsets.borrow_mut().push((Detached::from_fd(kept, "proc"), subset));
+            self.subsets.borrow_mut().push((Detached::from_fd(kept, "proc"), subset.into()));
         }
         Ok(made)
     }
