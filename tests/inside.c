@@ -229,6 +229,8 @@ static void put(const char *path, const char *text) {
 }
 
 #include "attacks.h"
+#include "traps.h"
+#include "emulated.h"
 
 // swap ONE OTHER COUNT: exchanges two files for ever, and writes how often into a third, some thousand times a second.
 static void swap(char **args) {
@@ -287,6 +289,19 @@ static const struct {
     {"bpf-maps", 0, bpf_maps},
     {"user-namespaces", 1, user_namespaces},
     {"kernel", 0, kernel},
+    {"setting", 1, setting},
+    {"mount-race", 1, mount_race},
+    {"callers", 0, callers},
+    {"flood", 3, flood},
+    {"struck", 1, struck},
+    {"linger", 1, linger},
+    {"takeover", 1, takeover},
+    {"silent-fuse", 1, silent_fuse},
+    {"subset", 1, subset},
+    {"bad-strings", 0, bad_strings},
+    {"listened", 1, listened},
+    {"umount32", 1, umount32},
+    {"abis", 0, abis},
 };
 
 static void run(char **args) {

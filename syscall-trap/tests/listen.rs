@@ -102,7 +102,8 @@ impl Noting {
 }
 
 impl Hands for Noting {
-    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act) -> Outcome {
+    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+        assert!(still(), "the caller waits");
         let status = rustix::fs::openat(process, "status", OFlags::RDONLY, Mode::empty()).expect("the caller's status");
         let status = io::read_to_string(fs::File::from(status)).expect("the caller's status");
         assert!(status.contains(&format!("\nPid:\t{tid}\n")), "the directory is the thread's own: {status}");
@@ -266,7 +267,7 @@ fn killed_callers() {
 fn hands_that_panic() {
     struct Panicking;
     impl Hands for Panicking {
-        fn act(&self, _: u32, _: BorrowedFd<'_>, _: &Act) -> Outcome {
+        fn act(&self, _: u32, _: BorrowedFd<'_>, _: &Act, _: &dyn Fn() -> bool) -> Outcome {
             panic!("as this check wants")
         }
     }

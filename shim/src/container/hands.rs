@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use fsemu::table::Node;
 use policy::plan::{ContainerPath, DeviceKind, DeviceOwner, Plan};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
-use syscall_trap::act::{Act, Cover, Kernel, Outcome, Shows};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
+use syscall_trap::act::{Act, Cover, Kernel, Outcome, QUESTION, Shows, YES};
 
 use super::lock;
 use super::pod::Shared;
@@ -26,6 +26,9 @@ const HARMLESS: [(u32, u32); 7] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0
 
 /// How long an act may take, in seconds.
 const PATIENCE: u64 = 10;
+
+/// How long a stage may take to answer.
+const LAST: Timespec = Timespec { tv_sec: 2 * PATIENCE as i64, tv_nsec: 0 };
 
 /// How often a stage is started that keeps dying.
 const STARTS: u32 = 8;
@@ -91,8 +94,8 @@ impl Hands {
     }
 
     /// Does `act` for a thread, whose directory in the host's procfs is `process`. Blocks until it is done. A stage that was
-    /// killed meanwhile is replaced once.
-    pub(super) fn act(&self, process: BorrowedFd<'_>, act: &Act) -> Outcome {
+    /// killed meanwhile is replaced once. `still` says whether the thread's call waits.
+    pub(super) fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
         for _ in 0..2 {
             let stage = match self.stage() {
                 Ok(Some(stage)) => stage,
@@ -102,7 +105,7 @@ impl Hands {
                     break;
                 }
             };
-            match ask(&stage, process, act) {
+            match ask(&stage, process, act, still) {
                 Ok(outcome) => return outcome,
                 Err(_gone) => self.forget(&stage),
             }
@@ -127,23 +130,31 @@ impl Hands {
 
     /// Lets go of a stage that has died, if nobody else has.
     fn forget(&self, stage: &Arc<ActStage>) {
+        // One that does not answer may live: stopped, or out of memory.
+        stage.kill();
         let mut state = lock(&self.state);
         state.stage.take_if(|current| Arc::ptr_eq(current, stage));
     }
 }
 
 /// Has a stage do one act. An error means that there is no answer, and will be none.
-fn ask(stage: &ActStage, process: BorrowedFd<'_>, act: &Act) -> Result<Outcome, Errno> {
+fn ask(stage: &ActStage, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Result<Outcome, Errno> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     stage.send(act, process, theirs.as_fd()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     drop(theirs);
     let of_stage = stage.process();
     let mut fds = [PollFd::new(&ours, PollFlags::IN), PollFd::new(&of_stage, PollFlags::IN)];
-    rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
-    let mut bytes = [0_u8; 4];
-    // Where both are ready, the answer came first. A stage that is killed may leave its children, who hold the socket.
-    let (_, length) = rustix::io::retry_on_intr(|| recv(&ours, &mut bytes, RecvFlags::DONTWAIT))?;
-    bytes.get(..length).and_then(Outcome::from_bytes).ok_or(Errno::PIPE)
+    loop {
+        // The stage answers in time by itself, if it can. Without that, there is nothing to receive: EAGAIN.
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&LAST)))?;
+        let mut bytes = [0_u8; 4];
+        // Where both are ready, the answer came first. A stage that is killed may leave its children, who hold the socket.
+        let (_, length) = rustix::io::retry_on_intr(|| recv(&ours, &mut bytes, RecvFlags::DONTWAIT))?;
+        match bytes.get(..length) {
+            Some(QUESTION) => _ = send(&ours, if still() { YES } else { b"n" }, SendFlags::NOSIGNAL)?,
+            answer => return answer.and_then(Outcome::from_bytes).ok_or(Errno::PIPE),
+        }
+    }
 }
 
 /// What lies over files of a container's own procfs and sysfs: its plan's masked and read-only paths, and its emulated files, where
@@ -230,21 +241,21 @@ mod tests {
         let process = caller.open("");
         for _ in 0..3 {
             // What has a locked mount below, and what has none.
-            assert_eq!(hands.act(process.as_fd(), &bind("/mnt")), Outcome::Done);
-            assert_eq!(hands.act(process.as_fd(), &bind("/mnt/b")), Outcome::Continue);
+            assert_eq!(hands.act(process.as_fd(), &bind("/mnt"), &|| true), Outcome::Done);
+            assert_eq!(hands.act(process.as_fd(), &bind("/mnt/b"), &|| true), Outcome::Continue);
             let stage = hands.stage().unwrap().unwrap();
             rustix::process::pidfd_send_signal(stage.process(), rustix::process::Signal::KILL).unwrap();
         }
         assert_eq!(lock(&hands.state).starts, 3);
         lock(&hands.state).starts = STARTS;
-        assert_eq!(hands.act(process.as_fd(), &bind("/mnt")), Outcome::Continue, "not for ever");
+        assert_eq!(hands.act(process.as_fd(), &bind("/mnt"), &|| true), Outcome::Continue, "not for ever");
     }
 
     #[test]
     fn without_a_stage_the_kernel_does_it() {
         let caller = Caller::new();
         let hands = hands(&caller, Box::new(|_, _| Err(LaunchError::Died("the act stage"))));
-        assert_eq!(hands.act(caller.open("").as_fd(), &bind("/mnt")), Outcome::Continue);
+        assert_eq!(hands.act(caller.open("").as_fd(), &bind("/mnt"), &|| true), Outcome::Continue);
     }
 
     #[test]

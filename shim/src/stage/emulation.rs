@@ -65,9 +65,15 @@ impl Emulated {
             // The shim is gone, or has given the container up.
             None => std::process::exit(1),
         }
+        // Of a mount that was never attached, which Linux 6.15 and later can clone: what comes of that can be cloned again
+        // in any mount namespace (`may_copy_tree()` of fs/namespace.c), by one act stage after another.
+        let mut clones: Vec<_> = self.0.iter().filter_map(|(_, mount)| clone(mount).ok()).collect();
         let shown =
             self.0.iter().map(|(part, mount)| show(*part, mount, builder.scratch)).collect::<Result<Vec<_>, _>>()?;
-        hand_over(control, &self.0)?;
+        if clones.len() < self.0.len() {
+            clones = self.0.iter().map(|(_, mount)| clone(mount)).collect::<userns::Result<_>>()?;
+        }
+        hand_over(control, &clones)?;
         for place in PLACES {
             let Some(spec) = mounted(builder.order, place) else { continue };
             let read_only = MountFlags { set: spec.flags.set & RDONLY, clear: 0 };
@@ -118,11 +124,13 @@ fn show(part: Part, mount: &Detached, scratch: &Detached) -> Result<Shown, Failu
 }
 
 /// Gives the shim the mounts, for new ones of procfs and sysfs in the container: clones, which are attached nowhere.
-fn hand_over(control: &Channel, mounts: &[(Part, Detached)]) -> Result<(), Failure> {
-    let clone = |(_, mount): &(Part, Detached)| Detached::clone_of(mount.fd(), false, mount.name());
-    let clones = mounts.iter().map(clone).collect::<userns::Result<Vec<_>>>()?;
+fn hand_over(control: &Channel, clones: &[Detached]) -> Result<(), Failure> {
     let clones: Vec<_> = clones.iter().map(Detached::fd).collect();
     tell(control, &Report::Emulated, &clones)
+}
+
+fn clone(mount: &Detached) -> userns::Result<Detached> {
+    Detached::clone_of(mount.fd(), false, mount.name())
 }
 
 /// Where a node may be bound.

@@ -33,6 +33,9 @@ pub(super) struct Builder<'a> {
     pub(super) init: i32,
     /// Mounts that become read-only when the tree is complete: what is mounted or made below them comes first.
     late: RefCell<Vec<Detached>>,
+    /// What procfs are to show less of when they have their masks: `subset=pid` can be taken back by their owner, who is the
+    /// container's root (`proc_parse_subset_param()` of fs/proc/root.c reads `,` as no subset).
+    subsets: RefCell<Vec<(Detached, Box<Data>)>>,
     /// The root of the tmpfs that was mounted on `/dev`, unless the spec binds something else there. A volume may have
     /// come to cover it since, through a symlink of the image, and gets no device nodes for that.
     dev: RefCell<Option<OwnedFd>>,
@@ -48,8 +51,8 @@ impl<'a> Builder<'a> {
         proc: BorrowedFd<'a>,
         init: i32,
     ) -> Self {
-        let (late, dev, covers) = Default::default();
-        Self { order, tree, scratch, proc, init, late, dev, covers }
+        let (late, subsets, dev, covers) = Default::default();
+        Self { order, tree, scratch, proc, init, late, subsets, dev, covers }
     }
 
     /// Makes every mount of the spec, in its order, with the sources of those that are bind mounts, and a `/dev` of our own
@@ -210,15 +213,21 @@ impl<'a> Builder<'a> {
     }
 
     /// A procfs of the container's pid namespace, detached.
-    pub(super) fn procfs(&self, data: &Data) -> Result<Detached, Failure> {
+    fn procfs(&self, data: &Data) -> Result<Detached, Failure> {
+        let (subset, data): (Vec<_>, Vec<_>) = data.iter().cloned().partition(|(key, _)| key == "subset");
         let pid = namespaces::open_of(self.proc, self.init, NamespaceKind::Pid)?;
-        match Detached::filesystem("proc", Some("proc"), data, &[("pidns", pid.as_fd())]) {
+        let made = match Detached::filesystem("proc", Some("proc"), &data, &[("pidns", pid.as_fd())]) {
             // `pidns=` came with Linux 6.17.
             Err(error) if error.errno() == Some(rustix::io::Errno::INVAL) => {
-                super::procfs::from_inside(pid.as_fd(), data)
+                super::procfs::from_inside(pid.as_fd(), &data)?
             }
-            made => Ok(made?),
+            made => made?,
+        };
+        if !subset.is_empty() {
+            let kept = rustix::io::fcntl_dupfd_cloexec(made.fd(), 3).map_err(Failure::at("keep", "a procfs"))?;
+            self.subsets.borrow_mut().push((Detached::from_fd(kept, "proc"), subset.into()));
         }
+        Ok(made)
     }
 
     /// Ids in a filesystem's options are the container's; the mounter is the host's root. `linux.mountLabel` is an option
@@ -251,6 +260,9 @@ impl<'a> Builder<'a> {
         self.mask()?;
         for mount in self.late.take() {
             mount.set_flags(MountFlags { set: RDONLY, clear: 0 }, false)?;
+        }
+        for (procfs, subset) in self.subsets.take() {
+            procfs.reconfigure(&subset)?;
         }
         Ok(())
     }

@@ -8,16 +8,19 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Gid, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, LinkNameSpaceType, move_into_link_name_space};
 
-use super::Result;
+use super::{QUESTION, Result, YES};
 use crate::sys::process as sys;
 
 /// A thread, as it stands in its system call.
 #[derive(Debug)]
 pub(super) struct Caller {
     dir: OwnedFd,
+    /// Whom to ask whether it still waits ([`Caller::enter`]).
+    supervisor: OwnedFd,
     /// Its user namespace.
     user: OwnedFd,
     /// What `/proc/PID/status` says.
@@ -41,11 +44,11 @@ pub(super) struct Status {
 }
 
 impl Caller {
-    /// The thread whose directory `dir` is.
-    pub(super) fn new(dir: OwnedFd) -> Result<Self> {
+    /// The thread whose directory `dir` is. At the other end of `supervisor` is who knows whether it still waits.
+    pub(super) fn new(dir: OwnedFd, supervisor: OwnedFd) -> Result<Self> {
         let status = std::str::from_utf8(&read(dir.as_fd(), "status")?).ok().and_then(Status::parse);
         let user = open(dir.as_fd(), "ns/user", OFlags::RDONLY)?;
-        Ok(Self { user, status: status.ok_or(Errno::SRCH)?, dir })
+        Ok(Self { user, status: status.ok_or(Errno::SRCH)?, dir, supervisor })
     }
 
     /// Whether the capability is effective, and its user namespace owns these namespaces of its own (names below
@@ -84,15 +87,28 @@ impl Caller {
     }
 
     /// Takes its root and working directory and its filesystem ids, in its mount namespace ([`Caller::join`]), and keeps
-    /// the host's rights.
+    /// the host's rights. From here on it is certain that all that has been read of the thread is the caller's.
     pub(super) fn enter(&self) -> Result<()> {
         let (root, cwd) = (self.link("root")?, self.link("cwd")?);
+        self.still_waits()?;
         rustix::process::fchdir(root)?;
         rustix::process::chroot(".")?;
         rustix::process::fchdir(cwd)?;
         let groups: Vec<_> = self.status.groups.iter().map(|group| Gid::from_raw(*group)).collect();
         rustix::thread::set_thread_groups(&groups)?;
         sys::set_fs_ids(self.status.uid, self.status.gid)
+    }
+
+    /// Whether it has been in its call all the time. A process keeps its id, and thereby the directory in procfs, when
+    /// another of its threads executes a program (`de_thread()` of fs/exec.c): what stands there then are the rights of
+    /// that program, which may be set-user-ID. But before that the call has ended.
+    fn still_waits(&self) -> Result<()> {
+        let mut answer = [0_u8; 1];
+        send(&self.supervisor, QUESTION, SendFlags::NOSIGNAL)?;
+        match rustix::io::retry_on_intr(|| recv(&self.supervisor, &mut answer, RecvFlags::empty()))? {
+            (_, 1) if answer == *YES => Ok(()),
+            _ => Err(Errno::SRCH),
+        }
     }
 
     /// Takes its user namespace and its capabilities, after [`Caller::enter`]: from here on this process can do what the

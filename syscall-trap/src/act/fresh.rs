@@ -16,6 +16,9 @@ use super::visible::{Visible, visible};
 use super::{Caller, Outcome, Result, World, number_of};
 use crate::sys::process as sys;
 
+/// What fsconfig(2) sets.
+type Options = Vec<(String, Option<String>)>;
+
 /// The arguments of mount(2): target, flags, data.
 type Arguments<'a> = (&'a [u8], u64, &'a [u8]);
 
@@ -41,10 +44,13 @@ pub(super) fn mount(
         // Names below /proc/sys are those of these two.
         caller.join("net", LinkNameSpaceType::Network)?;
         caller.join("ipc", LinkNameSpaceType::InterProcessCommunication)?;
-        let made = superblock(caller, kernel, read_only, data)?;
+        let (made, after) = superblock(caller, kernel, read_only, data)?;
         made.set_flags(Atime::asked(flags).attributes(), false).map_err(number_of)?;
         made.attach_at(staging)?;
         world.covers.iter().filter(|cover| cover.of == kernel).try_for_each(|cover| cover.put(world, &made))?;
+        if !after.is_empty() {
+            made.reconfigure(&after).map_err(number_of)?;
+        }
         if seen == Visible::ReadOnly {
             made.set_flags(READ_ONLY, true).map_err(number_of)?;
         }
@@ -76,15 +82,17 @@ fn attach(tree: &Detached, target: BorrowedFd<'_>) -> Result<()> {
     tree.attach_at(target)
 }
 
-/// The filesystem itself, of the caller's namespaces.
-fn superblock(caller: &Caller, kernel: Kernel, read_only: bool, data: &[u8]) -> Result<Detached> {
+/// The filesystem itself, of the caller's namespaces, and the options that it is to be given once it has its covers: with
+/// `subset=pid` there is nothing to cover, and its owner can take that back (`proc_parse_subset_param()` of fs/proc/root.c
+/// reads `,` as no subset).
+fn superblock(caller: &Caller, kernel: Kernel, read_only: bool, data: &[u8]) -> Result<(Detached, Options)> {
     let mut options = option::split(data)?;
     let new = |options: &[_], fds: &[(&str, BorrowedFd<'_>)]| {
         Detached::filesystem(kernel.name(), Some(kernel.name()), options, fds).map_err(number_of)
     };
     if kernel == Kernel::Sysfs {
         // It is one for all of a network namespace, so that only a mount of it is read-only.
-        return new(&options, &[]);
+        return Ok((new(&options, &[])?, Vec::new()));
     }
     for (key, value) in &mut options {
         if let ("gid", Some(group)) = (key.as_str(), &value) {
@@ -99,15 +107,17 @@ fn superblock(caller: &Caller, kernel: Kernel, read_only: bool, data: &[u8]) -> 
     if read_only {
         options.push(("ro".to_owned(), None));
     }
+    let (after, options): (Options, Options) = options.into_iter().partition(|(key, _)| key == "subset");
     let pid = caller.namespace("pid")?;
-    match new(&options, &[("pidns", pid.as_fd())]) {
+    let made = match new(&options, &[("pidns", pid.as_fd())]) {
         // `pidns` came with Linux 6.17. An option that is wrong is so in any case.
         Err(Errno::INVAL) => {
             // For children only: this process stays where it is (setns(2)).
             move_into_link_name_space(pid.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
             let made = sys::handed_over(|| new(&options, &[]).map(Detached::into_fd))?;
-            Ok(Detached::from_fd(made, kernel.name()))
+            Detached::from_fd(made, kernel.name())
         }
-        made => made,
-    }
+        made => made?,
+    };
+    Ok((made, after))
 }

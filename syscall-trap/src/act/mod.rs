@@ -61,6 +61,12 @@ pub enum Act {
     Mknod { dirfd: i32, path: Vec<u8>, mode: u32, device: u64 },
 }
 
+/// What is asked over an act's socket before anything is done: whether the caller still waits.
+pub const QUESTION: &[u8] = b"?";
+
+/// That it does. Any other answer means that it does not.
+pub const YES: &[u8; 1] = b"y";
+
 /// What the caller's system call answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {

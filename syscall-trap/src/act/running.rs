@@ -17,7 +17,7 @@ use rustix::process::{
     set_parent_process_death_signal, setpgid, waitid, waitpid,
 };
 
-use super::{Act, Caller, Outcome, Result, World};
+use super::{Act, Caller, Outcome, QUESTION, Result, World, YES};
 use crate::sys::process::{self as sys, Forked};
 
 /// One act.
@@ -37,7 +37,7 @@ const MOST: usize = 64;
 
 impl World {
     /// Has `act` done for the thread whose directory of the host's procfs `caller` is. The answer comes over `reply`, a
-    /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`].
+    /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`]. Before, there may come a [`QUESTION`], which must be answered.
     pub fn begin(&mut self, caller: OwnedFd, act: &Act, reply: OwnedFd) {
         if self.running.len() >= MOST {
             return answer(&reply, Outcome::Errno(libc::EAGAIN));
@@ -60,7 +60,8 @@ impl World {
                 let _its_own = setpgid(None, None);
                 // As far as it can be had: a change of ids clears it.
                 let _ends_with_us = set_parent_process_death_signal(Some(Signal::KILL));
-                let outcome = match Caller::new(caller) {
+                let supervisor = rustix::io::fcntl_dupfd_cloexec(reply, 3);
+                let outcome = match supervisor.and_then(|supervisor| Caller::new(caller, supervisor)) {
                     Ok(caller) => act.perform(self, self.count, &caller),
                     Err(_gone) => Outcome::Continue,
                 };
@@ -99,17 +100,22 @@ impl World {
         self.running.is_empty()
     }
 
-    /// Does one act and waits for its answer.
+    /// Does one act and waits for its answer. `still` is asked whether the caller still waits.
     ///
     /// # Errors
     /// When there is no socket to be had.
-    pub fn perform(&mut self, caller: OwnedFd, act: &Act) -> Result<Outcome> {
+    pub fn perform(&mut self, caller: OwnedFd, act: &Act, still: impl Fn() -> bool) -> Result<Outcome> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         self.begin(caller, act, theirs);
-        self.wait(ours.as_fd())?;
-        let mut bytes = [0_u8; 4];
-        let (_, length) = recv(&ours, &mut bytes, RecvFlags::empty())?;
-        bytes.get(..length).and_then(Outcome::from_bytes).ok_or(Errno::PIPE)
+        loop {
+            self.wait(ours.as_fd())?;
+            let mut bytes = [0_u8; 4];
+            let (_, length) = recv(&ours, &mut bytes, RecvFlags::empty())?;
+            match bytes.get(..length) {
+                Some(QUESTION) => _ = send(&ours, if still() { YES } else { b"n" }, SendFlags::NOSIGNAL)?,
+                bytes => return bytes.and_then(Outcome::from_bytes).ok_or(Errno::PIPE),
+            }
+        }
     }
 
     /// Reaps what has ended, and answers for what takes too long.

@@ -71,7 +71,8 @@ impl Job {
         if !self.listener.is_valid(id) {
             return;
         }
-        self.answer = match self.core.hands.act(tid, self.process.as_fd(), &self.act) {
+        let still = || self.listener.is_valid(id);
+        self.answer = match self.core.hands.act(tid, self.process.as_fd(), &self.act, &still) {
             Outcome::Continue => Answer::Continue,
             Outcome::Done => Answer::Value(0),
             // The kernel takes no other for an error, and a success is not to come of it.

@@ -11,7 +11,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use policy::idmap::IdMap;
 use policy::plan::{MountFlags, RootMount};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::mount::{
+    FsPickFlags, MountPropagationFlags, UnmountFlags, fsconfig_reconfigure, fsconfig_set_string, fspick,
+};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 use userns::creds::FsIds;
 use userns::mount::{Detached, MountIds};
@@ -163,6 +165,26 @@ impl Container {
             self.enter(pid, &format!("exec 2>&1; {script}")).stdin(Stdio::inherit()).output().expect("nsenter");
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         text.trim_end().to_owned()
+    }
+
+    /// Takes `subset=pid` of a procfs back, as root of the container.
+    pub(crate) fn whole(&self, path: &str) {
+        let open = |name: &str| {
+            let path = format!("{}/ns/{name}", self.init);
+            rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("a namespace")
+        };
+        let (user, mounts, path) = (open("user"), open("mnt"), path.to_owned());
+        let set = move || {
+            move_into_link_name_space(user.as_fd(), None)?;
+            move_into_link_name_space(mounts.as_fd(), None)?;
+            let filesystem = fspick(CWD, &path, FsPickFlags::FSPICK_CLOEXEC)?;
+            fsconfig_set_string(&filesystem, "subset", ",")?;
+            Ok(fsconfig_reconfigure(&filesystem)?)
+        };
+        let mut command = self.command("true");
+        // SAFETY: system calls only.
+        unsafe { command.pre_exec(set) };
+        assert!(command.status().expect("it is the owner's to take back").success());
     }
 
     /// A process that has run `script`, which ends in `$WAIT`: it waits there. (Within quotes it is what a shell waits with.)

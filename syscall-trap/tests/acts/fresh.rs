@@ -181,7 +181,38 @@ pub(crate) fn a_caller_that_dies(bench: &mut Bench) {
     let caller = bench.container.waiting("$WAIT");
     let dir = bench.container.dir(caller.pid);
     drop(caller);
-    assert_eq!(bench.world.perform(dir, &proc_at("/srv/a")), Ok(Outcome::Continue));
+    assert_eq!(bench.world.perform(dir, &proc_at("/srv/a"), || true), Ok(Outcome::Continue));
     // The helper lives.
     assert_eq!(bench.once("$WAIT", &proc_at("/srv/a")), Outcome::Done);
+}
+
+/// As when another thread of its process has executed a set-user-ID program: the directory in procfs is that program's.
+pub(crate) fn a_caller_that_has_left_its_call(bench: &mut Bench) {
+    let caller = bench.container.waiting("$WAIT");
+    let act = |bench: &mut Bench, act: &Act| bench.world.perform(bench.container.dir(caller.pid), act, || false);
+    let mounts = bench.container.run("cat /proc/1/mountinfo; ls /srv/a");
+    for asked in [
+        proc_at("/srv/a"),
+        sysfs_at("/srv/a"),
+        Act::Bind { source: b"/proc".to_vec(), target: b"/srv/a".to_vec(), flags: libc::MS_BIND },
+        Act::Remount { target: b"/proc".to_vec(), flags: libc::MS_REMOUNT | libc::MS_RDONLY, data: Vec::new() },
+        Act::Mknod { dirfd: libc::AT_FDCWD, path: b"/srv/a/null".to_vec(), mode: 0o020_666, device: 0x103 },
+    ] {
+        assert_eq!(act(bench, &asked), Ok(Outcome::Continue), "{asked:?}");
+    }
+    assert_eq!(bench.container.run("cat /proc/1/mountinfo; ls /srv/a"), mounts);
+    assert_eq!(bench.act(&caller, &proc_at("/srv/a")), Outcome::Done);
+    let unmount = Act::Umount { target: b"/srv/a".to_vec(), flags: 0 };
+    assert_eq!(act(bench, &unmount), Ok(Outcome::Continue));
+    assert_eq!(bench.act(&caller, &unmount), Outcome::Done);
+}
+
+/// `fsconfig subset=,` takes `subset=pid` back (proc_parse_subset_param() of fs/proc/root.c).
+pub(crate) fn what_a_subset_hides_is_covered(bench: &mut Bench) {
+    assert_eq!(bench.once("$WAIT", &proc_with("/srv/a", 0, "subset=pid")), Outcome::Done);
+    assert!(bench.container.run("ls /srv/a").lines().all(|name| name != "version"), "it is hidden");
+    bench.container.whole("/srv/a");
+    let run = |script: &str| bench.container.run(script);
+    assert_eq!(run("ls /srv/a | grep -cx version"), "1", "it is shown");
+    assert_eq!(run("cat /srv/a/uptime; wc -c < /srv/a/kallsyms; ls /srv/a/fs | wc -l"), format!("{UPTIME}\n0\n0"));
 }

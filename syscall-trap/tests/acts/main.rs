@@ -58,7 +58,7 @@ impl Bench {
 
     /// Has something done for a process.
     pub(crate) fn act(&mut self, caller: &Waiting, act: &Act) -> Outcome {
-        self.world.perform(self.container.dir(caller.pid), act).expect("an answer")
+        self.world.perform(self.container.dir(caller.pid), act, || true).expect("an answer")
     }
 
     /// Whether no act is under way.
@@ -89,6 +89,8 @@ const CHECKS: &[Check] = &[
     ("who_may_not", fresh::who_may_not),
     ("inner_masks", fresh::inner_masks),
     ("a_caller_that_dies", fresh::a_caller_that_dies),
+    ("a_caller_that_has_left_its_call", fresh::a_caller_that_has_left_its_call),
+    ("what_a_subset_hides_is_covered", fresh::what_a_subset_hides_is_covered),
     ("a_bind_takes_locked_mounts_along", binds::a_bind_takes_locked_mounts_along),
     ("covers_follow_a_remount", remount::covers_follow_a_remount),
     ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),

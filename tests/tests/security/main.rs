@@ -19,6 +19,8 @@ mod long_lists;
 mod masks;
 mod modes;
 mod mount_destinations;
+mod nested;
 mod races;
 mod sockets;
+mod traps;
 mod users;

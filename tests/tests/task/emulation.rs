@@ -234,3 +234,48 @@ async fn a_dead_shims_files_say_so_and_hold_nothing_up() {
     until("the end of init", || fs::metadata(format!("/proc/{}/root", container.pid)).is_err()).await;
     tests::room::remove_layer(&container.bundle);
 }
+
+/// Whatever is done to a setting, it answers as one of the kernel's own: `msgmax`, which the ipc namespace has.
+#[tokio::test]
+async fn a_setting_takes_what_the_kernels_own_would() {
+    // The kernel shows a sysctl from its beginning alone (proc_sys_call_handler()), and these are files like others.
+    const BETTER: [&str; 4] = ["read-at-1", "bytewise", "seek-data", "map-private"];
+    // The kernel takes that for every file of its own, and keeps it until the inode is forgotten.
+    const STRICTER: [&str; 1] = ["utimes"];
+    let container = Container::sleeping(writable().all_capabilities().with_inside()).await;
+    let native = script(&container, "/inside setting /proc/sys/kernel/msgmax").await;
+    for path in [SETTING, "/proc/sys/vm/max_map_count"] {
+        let emulated = script(&container, &format!("/inside setting {path}")).await;
+        let differ: Vec<_> = native.lines().zip(emulated.lines()).filter(|(one, other)| one != other).collect();
+        let names: Vec<_> = differ.iter().filter_map(|(one, _)| one.split(' ').next()).collect();
+        let known = names.iter().all(|name| BETTER.contains(name) || STRICTER.contains(name));
+        assert!(known && native.lines().count() == emulated.lines().count(), "{path}: {differ:#?}");
+        assert!(emulated.contains("\ntorn 0 none\nat last 4245\n"), "{emulated}");
+    }
+    container.end().await;
+}
+
+/// What is true at the time cannot be changed by anybody, and is whole for whoever reads it in parts.
+#[tokio::test]
+async fn what_only_shows_cannot_be_written_by_any_way() {
+    let container = Container::sleeping(writable().all_capabilities().with_inside()).await;
+    for (act, error) in [
+        ("echo x > /proc/meminfo", "Permission denied"),
+        ("echo x >> /proc/stat", "Permission denied"),
+        ("dd if=/dev/zero of=/proc/cpuinfo bs=1M count=1", "Permission denied"),
+        ("echo 0-1023 > /sys/devices/system/cpu/online", "Read-only file system"),
+        ("mkdir /sys/firmware/x", "Read-only file system"),
+        ("echo x > /sys/firmware/x", "Read-only file system"),
+        ("truncate -s 0 /proc/meminfo && test -s /proc/meminfo && rm /proc/meminfo", "Permission denied"),
+        ("mv /proc/stat /proc/meminfo", ""),
+        ("ln /proc/meminfo /proc/other", ""),
+        ("chmod 666 /proc/meminfo", ""),
+    ] {
+        let said = container.sh(act).await;
+        assert!(said.status != 0 && said.stderr.contains(error), "{act}: {said:?}");
+    }
+    let parts = "dd if=/proc/cpuinfo bs=1 2> /dev/null | md5sum; dd if=/proc/cpuinfo bs=7 2> /dev/null | md5sum; md5sum < /proc/cpuinfo";
+    let sums = script(&container, &format!("({parts}) | sort -u | wc -l")).await;
+    assert_eq!(sums, "1");
+    container.end().await;
+}

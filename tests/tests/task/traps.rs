@@ -1,7 +1,8 @@
 //! Trapped calls (docs/syscalls.md), by what they do in containers.
 
 use serde_json::json;
-use tests::{Bundle, Container};
+use tests::shim::How;
+use tests::{Bundle, Container, place};
 
 /// The limit of memory that these containers have.
 const LIMIT: u64 = 96 << 20;
@@ -93,10 +94,30 @@ async fn mounts_are_made_as_the_kernel_makes_them() {
         ("mount -t tmpfs none /nowhere", "No such file"),
         ("umount /tmp", "Invalid argument"),
         ("mknod /tmp/kmsg c 1 11", "Operation not permitted"),
+        ("mknod /tmp/mem c 1 1", "Operation not permitted"),
     ] {
         let said = container.sh(script).await.failed();
         assert!(said.contains(message), "{script}: {said}");
     }
+    container.end().await;
+}
+
+/// As in a container of eci's: a process tree has one listener.
+#[tokio::test]
+async fn below_another_listener_containers_run_without_traps_and_the_log_says_so() {
+    let script = place::new_dir("listened").join("containerd-shim-eci-v2");
+    let text = format!("#!/bin/sh\nexec {} listened {} \"$@\"\n", place::inside().display(), place::shim().display());
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let container = Container::sleeping_as(limited(), &How { binary: script, ..How::default() }).await;
+    let line = container.shim.logged("runs without traps").await;
+    assert!(line.contains("busy"), "{line}");
+    let of_host = rustix::system::sysinfo().totalram;
+    assert_eq!(machine(container.exec(&["/inside", "sysinfo"]).await.ok())[1], of_host, "the kernel's answer");
+    assert_eq!(
+        container.sh("head -n 1 /proc/meminfo | tr -s ' '").await.ok(),
+        format!("MemTotal: {} kB", LIMIT / 1024)
+    );
     container.end().await;
 }
 

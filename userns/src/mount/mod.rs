@@ -65,6 +65,21 @@ impl Detached {
         context.create(0)
     }
 
+    /// Changes options of the filesystem itself, which the mount is the root of.
+    ///
+    /// # Errors
+    /// What fspick(2) and fsconfig(2) say.
+    pub fn reconfigure(&self, data: &[(String, Option<String>)]) -> Result<()> {
+        let context = Context::pick(self.fd(), &self.name)?;
+        for (key, value) in data {
+            match value {
+                Some(value) => context.set_string(key, value)?,
+                None => context.set_flag(key)?,
+            }
+        }
+        context.reconfigure()
+    }
+
     /// A clone of the mount at `source`, with `source` as its root (`mount --bind`, with `recursive` `--rbind`).
     /// `name` stands for it in messages: its path.
     ///

@@ -38,6 +38,11 @@ impl ActStage {
         self.process.as_fd()
     }
 
+    /// Ends it, whatever it does.
+    pub(crate) fn kill(&self) {
+        let _gone = pidfd_send_signal(&self.process, Signal::KILL);
+    }
+
     /// Hands it an act for the thread whose directory `caller` is, to be answered on `reply`.
     pub(crate) fn send(&self, act: &Act, caller: BorrowedFd<'_>, reply: BorrowedFd<'_>) -> io::Result<()> {
         self.control.send(act, &[caller, reply])
@@ -46,7 +51,7 @@ impl ActStage {
 
 impl Drop for ActStage {
     fn drop(&mut self) {
-        let _gone = pidfd_send_signal(&self.process, Signal::KILL);
+        self.kill();
         let wait = || waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
         let _status = rustix::io::retry_on_intr(wait);
     }
