@@ -4,16 +4,18 @@
 //! * procfs: covers become read-only or writable with the filesystem, and flags that are locked stay, whether the caller names
 //!   them or not.
 //! * sysfs: a read-only one is a read-only mount, with its covers; the filesystem is one for all of a network namespace.
+//! * a single mount (`MS_BIND`) on a sysctl of the network: its name is looked up in the container's own network namespace
+//!   (`is_seen` of the kernel's `ctl_table_set`), since in the caller's it may have none.
 //! * tmpfs: util-linux reads the options of a mount in mountinfo and gives them back. Owners stand there as the host counts;
 //!   they cannot be changed anyway (`shmem_reconfigure()` of mm/shmem.c leaves them), so they are left out.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags as Flags;
-use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
 use userns::mount::Detached;
 use userns::mountinfo::{self, MountEntry};
 
@@ -34,6 +36,9 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     }
     let Ok(place) = Place::new(caller, libc::AT_FDCWD, target) else { return Ok(Outcome::Continue) };
     caller.join("mnt", LinkNameSpaceType::Mount)?;
+    if flags & libc::MS_BIND != 0 {
+        return single(world, caller, place, flags);
+    }
     let mounts = Mounts::read(world)?;
     caller.enter()?;
     caller.act_as()?;
@@ -78,6 +83,19 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     }
 }
 
+/// The flags of one mount.
+fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Outcome> {
+    move_into_link_name_space(world.net.as_fd(), Some(LinkNameSpaceType::Network))?;
+    caller.enter()?;
+    caller.act_as()?;
+    let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
+    if !is_root(&target)? {
+        return Ok(Outcome::Continue);
+    }
+    reconfigure(world, &target, flags, "")?;
+    Ok(Outcome::Done)
+}
+
 /// Whether a remount of what lies there is served: a whole procfs or sysfs, or a tmpfs whose owner util-linux would feed back.
 pub(super) fn is_served(mounts: &Mounts, target: &OwnedFd) -> Result<bool> {
     if !is_root(target)? {
@@ -119,7 +137,7 @@ fn set_read_only(
         if !ours {
             continue;
         }
-        let Ok(place) = userns::mount::open_below(std::os::fd::AsFd::as_fd(top), Path::new(path)) else { continue };
+        let Ok(place) = userns::mount::open_below(top.as_fd(), Path::new(path)) else { continue };
         if mountinfo::id_of(&place)? == mount.id {
             // One that is read-only for good stays so.
             let _locked = Detached::from_fd(place, "a cover").set_flags(read_only(flags), false);

@@ -47,6 +47,26 @@ pub(crate) fn a_bind_takes_locked_mounts_along(bench: &mut Bench) {
     assert_eq!(bench.once(poor, &open_tree("/")), Outcome::Continue);
 }
 
+pub(crate) fn a_bind_has_no_other_mounts_below(bench: &mut Bench) {
+    for propagation in ["private", "shared"] {
+        let own = "mount -t tmpfs t /srv/b; mkdir /srv/b/x; mount -t tmpfs t /srv/b/x; mount -t tmpfs t /srv/b; touch /srv/b/mine";
+        bench.container.run(&format!("mount --make-{propagation} /; {own}"));
+        assert_eq!(bench.once("$WAIT", &bind("/", "/srv/a")), Outcome::Done);
+        let run = |script: &str| bench.container.run(script);
+        assert_eq!(
+            run("grep -c ' /srv/a/srv/b' /proc/self/mountinfo; ls /srv/a/srv/b | wc -l"),
+            "0\n0",
+            "{propagation}"
+        );
+        assert_eq!(
+            run("ls /srv/b /srv/a/proc/1/comm; umount /srv/b; ls /srv/b"),
+            "/srv/a/proc/1/comm\n\n/srv/b:\nmine\nx"
+        );
+        assert_eq!(bench.once("$WAIT", &umount("/srv/a")), Outcome::Done, "{propagation}");
+        bench.container.run("umount /srv/b/x; umount /srv/b; mount --make-private /");
+    }
+}
+
 pub(crate) fn only_what_is_locked_is_unmounted_along(bench: &mut Bench) {
     assert_eq!(bench.once("$WAIT", &bind("/", "/srv/a")), Outcome::Done);
     assert!(bench.container.run("umount /srv/a").contains("busy"), "it is refused natively");

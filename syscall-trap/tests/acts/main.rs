@@ -48,6 +48,7 @@ impl Bench {
         ];
         let setup = Setup {
             user: container.user(),
+            net: File::open("/proc/self/ns/net").expect("a namespace").into(),
             covers,
             emulated: container.emulated.take().into_iter().collect(),
             devices: vec![(1, 3), (1, 5)],
@@ -90,6 +91,7 @@ const CHECKS: &[Check] = &[
     ("inner_masks", fresh::inner_masks),
     ("a_caller_that_dies", fresh::a_caller_that_dies),
     ("a_bind_takes_locked_mounts_along", binds::a_bind_takes_locked_mounts_along),
+    ("a_bind_has_no_other_mounts_below", binds::a_bind_has_no_other_mounts_below),
     ("covers_follow_a_remount", remount::covers_follow_a_remount),
     ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),
     ("a_remount_that_is_served_is_led_to_mount_2", remount::a_remount_that_is_served_is_led_to_mount_2),

@@ -111,6 +111,12 @@ pub(crate) fn devices_can_be_opened_wherever_they_are_made(bench: &mut Bench) {
         .container
         .run("grep -cE ' (/opt|/srv)/null ' /proc/self/mountinfo; grep -c ' /srv/a/null ' /proc/self/mountinfo");
     assert_eq!(mounts, "0\n1");
+    // Nobody would think of unmounting what he has made as a file.
+    let umount = Act::Umount { target: b"/srv/a".to_vec(), flags: 0 };
+    bench.container.run("mount --bind /srv/a /srv/a; mount -t tmpfs own /srv/a");
+    assert_eq!(bench.once("$WAIT", &mknod("/srv/a/null", 3, 0o666)), Outcome::Done);
+    assert_eq!(bench.once("$WAIT", &umount), Outcome::Done);
+    bench.container.run("umount /srv/a");
     let user = "umask 0; exec setpriv --reuid 5 --regid 6 --clear-groups --inh-caps +mknod --ambient-caps +mknod sh -c \"$WAIT\"";
     assert_eq!(bench.once(user, &mknod("/srv/a/x/mine", 5, 0o600)), Outcome::Done);
     assert_eq!(
