@@ -22,6 +22,8 @@ pub(super) fn mount(world: &World, caller: &Caller, source: &[u8], target: &[u8]
     }
     let places = (Place::new(caller, libc::AT_FDCWD, source), Place::new(caller, libc::AT_FDCWD, target));
     let (Ok(source), Ok(target)) = places else { return Ok(Outcome::Continue) };
+    // Names below /proc/sys are those of its network namespace.
+    caller.join("net", LinkNameSpaceType::Network)?;
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     caller.enter()?;
     caller.act_as()?;

@@ -49,7 +49,7 @@ pub enum Act {
     Proc { target: Vec<u8>, flags: u64, data: Vec<u8> },
     /// mount(2) of a new sysfs.
     Sysfs { target: Vec<u8>, flags: u64, data: Vec<u8> },
-    /// mount(2) with `MS_REMOUNT`; with `MS_BIND` of a mount below `/proc/sys/net`.
+    /// mount(2) with `MS_REMOUNT`, of a filesystem or (`MS_BIND`) of one mount.
     Remount { target: Vec<u8>, flags: u64, data: Vec<u8> },
     /// mount(2) with `MS_BIND`, without `MS_REC` and `MS_REMOUNT`.
     Bind { source: Vec<u8>, target: Vec<u8>, flags: u64 },

@@ -18,18 +18,14 @@ pub(super) fn mount(registers: &Registers, memory: &impl Memory) -> Decided {
     let kind = memory::name(memory, registers.long(2))?;
     let has = |bits| flags & bits != 0;
     let (remounts, binds) = (has(MS_REMOUNT), has(MS_BIND));
-    let is_kernels = match (remounts, binds) {
-        (true, _) => false,
-        (false, true) => has(MS_REC),
-        (false, false) => has(MS_PROPAGATION | MS_MOVE) || !matches!(kind.as_deref(), Some(b"proc" | b"sysfs")),
+    let is_kernels = match binds {
+        true => has(MS_REC),
+        false => has(MS_PROPAGATION | MS_MOVE) || !matches!(kind.as_deref(), Some(b"proc" | b"sysfs")),
     };
-    if is_kernels {
+    if is_kernels && !remounts {
         return Err(Answer::Continue);
     }
     let source = memory::name(memory, registers.long(0))?;
-    if remounts && binds && !of_the_network(&memory::path(memory, registers.long(1))?) {
-        return Err(Answer::Continue);
-    }
     let data = memory::data(memory, registers.long(4))?;
     let target = memory::path(memory, registers.long(1))?;
     let flags = u64::from(flags);
@@ -42,12 +38,6 @@ pub(super) fn mount(registers: &Registers, memory: &impl Memory) -> Decided {
         _ => return Err(Answer::Continue),
     };
     Ok(Decision::Act(act))
-}
-
-/// Whether a path may lead to a sysctl of a network namespace, in any procfs.
-fn of_the_network(path: &[u8]) -> bool {
-    const BELOW: &[u8] = b"/sys/net/";
-    path.windows(BELOW.len()).any(|part| part == BELOW)
 }
 
 /// `umount2(target, flags)`

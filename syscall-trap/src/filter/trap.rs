@@ -81,12 +81,11 @@ pub const TRAPS: &[Trap] = &[
         calls: &["mount"],
         which: "of a new filesystem, a remount, or a bind without `MS_REC`",
         when: MOUNTS,
-        answer: "proc, sysfs, remounts (of a single mount: below `/proc/sys/net`) and plain binds are looked at; every other \
-                 type is the kernel's",
+        answer: "proc, sysfs, remounts and plain binds are looked at; every other type is the kernel's",
         reason: "A new proc or sysfs gets the emulated files; a plain bind of a directory with locked mounts below is refused \
-                 by the kernel. A filter cannot read the type, so every new mount is seen. Moves, changes of propagation and \
-                 recursive binds are not. The emulated files below `/proc/sys/net` have names in the container's own \
-                 network namespace only: who sees their mounts from another (bubblewrap) could not make them read-only.",
+                 by the kernel. What makes a proc, or a part of it, read-only means the emulated files too, and those below \
+                 `/proc/sys/net` have names in the container's own network namespace only. A filter cannot read the type, so \
+                 every new mount is seen. Moves, changes of propagation and recursive binds are not.",
     },
     Trap {
         calls: &["umount2"],

@@ -11,8 +11,8 @@ async fn unshare_mounts_a_procfs_of_its_own() {
     let uptime = bash(&container, "unshare -Urpf --mount-proc cut -d ' ' -f 1 /proc/uptime").await;
     assert!(uptime.ok().parse::<f64>().unwrap() < 300.0, "{uptime:?}");
     assert_eq!(
-        bash(&container, "unshare -Urpf --mount-proc sh -c 'echo $$; ls -d /proc/[0-9]*' | sort -u | wc -l").await.ok(),
-        "4"
+        bash(&container, "unshare -Urpf --mount-proc sh -c 'echo $$; ls -d /proc/[0-9]*' | sort").await.ok(),
+        "/proc/1\n1"
     );
     // Who has neither a pid nor a network namespace is refused by the kernel.
     for fstype in ["proc", "sysfs"] {
@@ -28,7 +28,7 @@ async fn unshare_mounts_a_procfs_of_its_own() {
 async fn a_service_s_mounts() {
     let script = "set -e; mount --make-rslave /; mount -t tmpfs -o nosuid,nodev,mode=1777 t /tmp; mkdir /tmp/own; mount --rbind /tmp/own /var/tmp
         mount --bind /usr /usr; mount -o remount,bind,ro /usr; ! touch /usr/x 2> /dev/null; mount -t tmpfs -o ro,nosuid,nodev none /mnt
-        mount --rbind / /run; mount --make-rprivate /run; touch /var/tmp/mine; ls /tmp/own; umount -R /run; umount /var/tmp; umount /tmp";
+        mount --rbind / /run; mount --make-rprivate /run; touch /var/tmp/mine; ls /tmp/own; umount -l /run; umount /var/tmp; umount /tmp";
     let container = Container::sleeping(privileged("trixie")).await;
     assert_eq!(bash(&container, &format!("unshare -m bash -c '{script}' && ls /tmp")).await.ok(), "mine");
     container.end().await;
