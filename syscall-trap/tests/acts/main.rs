@@ -48,7 +48,7 @@ impl Bench {
         ];
         let setup = Setup {
             user: container.user(),
-            net: File::open("/proc/self/ns/net").expect("a namespace").into(),
+            net: container.net(),
             covers,
             emulated: container.emulated.take().into_iter().collect(),
             devices: vec![(1, 3), (1, 5)],
