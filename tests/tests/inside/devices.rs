@@ -9,12 +9,14 @@ async fn harmless_devices_can_be_made_and_opened() {
     let bundle = privileged("trixie").bind(&place::new_dir("volume"), "/volume", &[]);
     let container = Container::sleeping(bundle).await;
     for mknod in ["mknod", "/busybox/bin/busybox mknod"] {
-        // The root filesystem, a volume, a tmpfs of the spec, and one of its own.
-        for dir in ["/opt", "/volume", "/mnt", "/own"] {
+        // The root filesystem, a volume, a tmpfs of the spec, and a tmpfs and an overlay of its own.
+        for dir in ["/opt", "/volume", "/mnt", "/own", "/own/over"] {
             let script = format!(
-                "set -e; umask 022; mkdir -p /own; mount -t tmpfs own /own; cd {dir}; {mknod} null c 1 3; {mknod} -m 600 zero c 1 5
+                "set -e; umask 022; mkdir -p /own /volume/u /volume/w; mount -t tmpfs own /own; mkdir /own/over
+                 mount -t overlay o -o lowerdir=/usr,upperdir=/volume/u,workdir=/volume/w /own/over; cd {dir}; {mknod} null c 1 3; {mknod} -m 600 zero c 1 5
                  echo x > null; wc -c < null; head -c 3 zero | wc -c; stat -c '%F %t:%T %a %u:%g' null zero
-                 {mknod} null c 1 3 2> /dev/null && exit 9; cd /; [ {dir} = /own ] || rm {dir}/null {dir}/zero; umount /own; ls {dir}"
+                 {mknod} null c 1 3 2> /dev/null && exit 9; cd /; [[ {dir} == /own* ]] || rm {dir}/null {dir}/zero; umount /own/over; umount /own
+                 rm -rf /volume/*; ls {dir} 2> /dev/null || :"
             );
             let of = |rights: &str, minor| format!("character special file 1:{minor} {rights} 0:0");
             assert_eq!(
