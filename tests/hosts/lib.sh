@@ -16,6 +16,9 @@ systemd_suites="bookworm trixie"
 # The suites whose own dockerd (26, 28.5) knows runtimes by their shim: Docker's test hosts `docker-trixie`, `docker-sid`.
 docker_suites="trixie sid"
 
+# The suite whose chroot also gets what makes namespaces of its own (bubblewrap): the tests in containers.
+sandbox_suites="trixie"
+
 # And the newest one, from its Go module: the test host `newest` is trixie with this containerd.
 newest_containerd=v2.4.2
 

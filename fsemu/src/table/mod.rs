@@ -143,6 +143,22 @@ pub fn nodes() -> impl Iterator<Item = &'static Node> {
     [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
 }
 
+/// The rows that are bound in this kernel's procfs and sysfs. `kernel/pid_max` is not, where each pid namespace has its own (since
+/// Linux 6.14): it is the container's to write, and shows to nobody outside, who would bind over the host's
+/// (`is_seen` of the kernel's `ctl_table_set`).
+pub fn bound() -> impl Iterator<Item = &'static Node> {
+    let pid_max_is_native = is_since(rustix::system::uname().release().to_bytes(), (6, 14));
+    nodes().filter(move |node| !(pid_max_is_native && node.path == "/proc/sys/kernel/pid_max"))
+}
+
+/// Whether a kernel of this release (`6.12.48-amd64`) is at least that old.
+fn is_since(release: &[u8], version: (u32, u32)) -> bool {
+    let mut numbers = release
+        .split(|byte| !byte.is_ascii_digit())
+        .map(|digits| std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+}
+
 /// Which of a container's two filesystems has a node: see [`crate::fuse`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -181,4 +197,18 @@ impl Node {
 /// [`Node::name`] of a path.
 pub(crate) fn name(path: &str) -> String {
     path.trim_start_matches('/').replace('/', ".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        for (release, since) in
+            [("6.14.0", true), ("6.9.12-amd64", false), ("7.0-rc1", true), ("6.18.44-x", true), ("", false)]
+        {
+            assert_eq!(is_since(release.as_bytes(), (6, 14)), since, "{release}");
+        }
+    }
 }

@@ -41,7 +41,8 @@ pub(super) struct Hands {
     start: Box<Start>,
     id: String,
     order: ActOrder,
-    user: OwnedFd,
+    /// The container's user and network namespaces.
+    namespaces: [OwnedFd; 2],
     emulated: Vec<OwnedFd>,
     state: Mutex<State>,
 }
@@ -66,8 +67,9 @@ impl Hands {
         init: i32,
         emulated: Vec<OwnedFd>,
     ) -> std::io::Result<Self> {
-        let user = std::fs::File::open(format!("/proc/{init}/ns/user"))?.into();
-        let shown = fsemu::table::nodes().filter(|_| !emulated.is_empty());
+        let open = |name: &str| std::fs::File::open(format!("/proc/{init}/ns/{name}")).map(OwnedFd::from);
+        let namespaces = [open("user")?, open("net")?];
+        let shown = fsemu::table::bound().filter(|_| !emulated.is_empty());
         let covers = covers(&plan.masked_paths, &plan.readonly_paths, shown);
         // What it has been given it may make again.
         let given = plan
@@ -75,22 +77,21 @@ impl Hands {
             .iter()
             .filter(|device| device.kind == DeviceKind::Char && matches!(device.owner, DeviceOwner::Container { .. }));
         let devices = HARMLESS.into_iter().chain(given.map(|device| (device.major, device.minor))).collect();
-        Ok(Self::new(shared.clone(), id, (user, emulated), covers, devices))
+        Ok(Self::new(shared.clone(), id, (namespaces, emulated), covers, devices))
     }
 
-    /// For the container `id` with this user namespace. `emulated` are the roots of the filesystems of its
-    /// emulated files, detached mounts; `covers`
-    /// as [`covers`] makes them; `devices` those that it may make ([`HARMLESS`]).
+    /// For the container `id` with these namespaces. `emulated` are the roots of the filesystems of its emulated files, detached
+    /// mounts; `covers` as [`covers`] makes them; `devices` those that it may make ([`HARMLESS`]).
     fn new(
         shared: Arc<Shared>,
         id: &str,
-        (user, emulated): (OwnedFd, Vec<OwnedFd>),
+        (namespaces, emulated): ([OwnedFd; 2], Vec<OwnedFd>),
         covers: Vec<Cover>,
         devices: Vec<(u32, u32)>,
     ) -> Self {
         let order = ActOrder { covers, devices, seconds: PATIENCE };
         let start = Box::new(move |order: &ActOrder, fds: &[BorrowedFd<'_>]| shared.launcher.act_stage(order, fds));
-        Self { start, id: id.to_owned(), order, user, emulated, state: Mutex::default() }
+        Self { start, id: id.to_owned(), order, namespaces, emulated, state: Mutex::default() }
     }
 
     /// Does `act` for a thread, whose directory in the host's procfs is `process`. Blocks until it is done. A stage that was
@@ -121,8 +122,7 @@ impl Hands {
                 return Ok(None);
             }
             state.starts += 1;
-            let mut fds = vec![self.user.as_fd()];
-            fds.extend(self.emulated.iter().map(AsFd::as_fd));
+            let fds: Vec<_> = self.namespaces.iter().chain(&self.emulated).map(AsFd::as_fd).collect();
             state.stage = Some(Arc::new((self.start)(&self.order, &fds)?));
         }
         Ok(state.stage.clone())
@@ -225,8 +225,8 @@ mod tests {
 
     fn hands(caller: &Caller, start: Box<Start>) -> Hands {
         let order = ActOrder { covers: vec![], devices: HARMLESS.to_vec(), seconds: PATIENCE };
-        let user = caller.open("ns/user");
-        Hands { start, id: "c".to_owned(), order, user, emulated: vec![], state: Mutex::default() }
+        let namespaces = [caller.open("ns/user"), caller.open("ns/net")];
+        Hands { start, id: "c".to_owned(), order, namespaces, emulated: vec![], state: Mutex::default() }
     }
 
     fn bind(source: &str) -> Act {

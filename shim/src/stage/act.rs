@@ -13,8 +13,8 @@ use syscall_trap::act::{Act, Cover, Setup, World};
 use super::channel::Channel;
 use super::message::{Failure, Report};
 
-/// What the stage is told first. Its descriptors: the container's user namespace, and the roots of the filesystems of its
-/// emulated files, detached mounts.
+/// What the stage is told first. Its descriptors: the container's user and network namespaces, and the roots of the filesystems of
+/// its emulated files, detached mounts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ActOrder {
     /// What lies over files of a new procfs or sysfs.
@@ -31,11 +31,12 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     let received = control.receive_order::<ActOrder>().map_err(Failure::at("receive", "the order"))?;
     let Some((order, fds)) = received else { return Ok(()) };
     let mut fds = fds.into_iter();
-    let Some(user) = fds.next() else {
+    let (Some(user), Some(net)) = (fds.next(), fds.next()) else {
         return Err(Failure::line("receive the order: its descriptors are not complete"));
     };
     let setup = Setup {
         user,
+        net,
         covers: order.covers,
         emulated: fds.collect(),
         devices: order.devices,

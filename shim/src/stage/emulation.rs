@@ -81,7 +81,7 @@ impl Emulated {
             let mount = look(&top, place)?.stx_mnt_id;
             // The last directory is that of the next node, as a rule.
             let mut last = None;
-            for node in fsemu::table::nodes().filter(|node| is_below(node, place)) {
+            for node in fsemu::table::bound().filter(|node| is_below(node, place)) {
                 let Some((directory, name)) = node.path.rsplit_once('/') else { continue };
                 let parent = match last.take() {
                     Some((of, parent)) if of == directory => parent,

@@ -5,22 +5,25 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
-use rustix::mount::OpenTreeFlags;
+use rustix::mount::{OpenTreeFlags, UnmountFlags};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mount::Detached;
+use userns::mountinfo;
 
-use super::lock::Mounts;
+use super::lock::{Lock, Mounts, unmount};
 use super::path::Place;
-use super::{Caller, Outcome, Result, World, remount};
+use super::{Caller, Outcome, Result, World, number_of, remount};
 
 /// mount(2) with `MS_BIND`. What the kernel would do or refuse by itself, it does; where only locked mounts stand in the way,
-/// they come along, and stay locked.
-pub(super) fn mount(caller: &Caller, source: &[u8], target: &[u8]) -> Result<Outcome> {
+/// they come along, and stay locked. Those of the container's own do not.
+pub(super) fn mount(world: &World, caller: &Caller, source: &[u8], target: &[u8]) -> Result<Outcome> {
     if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt"])? {
         return Ok(Outcome::Continue);
     }
     let places = (Place::new(caller, libc::AT_FDCWD, source), Place::new(caller, libc::AT_FDCWD, target));
     let (Ok(source), Ok(target)) = places else { return Ok(Outcome::Continue) };
+    // Names below /proc/sys are those of its network namespace.
+    caller.join("net", LinkNameSpaceType::Network)?;
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     caller.enter()?;
     caller.act_as()?;
@@ -39,7 +42,30 @@ pub(super) fn mount(caller: &Caller, source: &[u8], target: &[u8]) -> Result<Out
         return Err(Errno::NOTDIR);
     }
     tree.attach_at(target)?;
+    leave_out_others(world, &tree)?;
     Ok(Outcome::Done)
+}
+
+/// Takes the mounts of an attached tree away that are not locked: of a bind without `MS_REC` they are no part, and whoever made
+/// it expects to be able to unmount it.
+fn leave_out_others(world: &World, tree: &Detached) -> Result<()> {
+    let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(tree.fd())?);
+    let Some(top) = mounts.all.iter().find(|mount| mount.id == id) else { return Ok(()) };
+    let below = mountinfo::below(&mounts.all, id, &top.mount_point);
+    if !below.iter().any(|mount| mounts.lock(world, mount) == Lock::Free) {
+        return Ok(());
+    }
+    // What a copy shares with the mount that it is of would take that one's away, too.
+    tree.set_propagation(policy::plan::Propagation::Slave, true).map_err(number_of)?;
+    // Children first: what lies on another, or over it.
+    for mount in below.iter().rev() {
+        if mounts.lock(world, mount) == Lock::Free
+            && let Ok(place) = mounts.open(mount)
+        {
+            let _stays = unmount(world, &place, UnmountFlags::DETACH);
+        }
+    }
+    Ok(())
 }
 
 /// open_tree(2). A descriptor of a mount cannot be given to another process for it to keep, so where mount(2) is served the

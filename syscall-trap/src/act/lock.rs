@@ -51,21 +51,29 @@ impl Mounts {
     }
 
     /// Whether a mount is locked. Changes the working directory.
-    #[expect(clippy::disallowed_methods, reason = "a path of mountinfo, of which nothing but a mount id is taken")]
     pub(super) fn lock(&self, world: &World, entry: &MountEntry) -> Lock {
+        match self.open(entry) {
+            Ok(mount) => match unmount(world, &mount, UnmountFlags::EXPIRE) {
+                Ok(()) | Err(Errno::BUSY) => Lock::Free,
+                Err(_) => Lock::Locked,
+            },
+            Err(lock) => lock,
+        }
+    }
+
+    /// The root of a mount; where its place does not lead to it, that.
+    #[expect(clippy::disallowed_methods, reason = "a path of mountinfo, whose mount id is compared")]
+    pub(super) fn open(&self, entry: &MountEntry) -> std::result::Result<OwnedFd, Lock> {
         let path = entry.mount_point.strip_prefix("/").unwrap_or(&entry.mount_point);
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let Ok(mount) = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve) else {
-            return Lock::Unknown;
-        };
+        let mount = rustix::fs::openat2(&self.root, path, flags, Mode::empty(), resolve).map_err(|_| Lock::Unknown)?;
         match mountinfo::id_of(&mount) {
-            Ok(id) if id == entry.id => unmount(world, &mount, UnmountFlags::EXPIRE),
-            Ok(_) => return Lock::Covered,
-            Err(errno) => Err(errno),
+            Ok(id) if id == entry.id => Ok(mount),
+            Ok(_) => Err(Lock::Covered),
+            Err(_) => Err(Lock::Locked),
         }
-        .map_or_else(|errno| if errno == Errno::BUSY { Lock::Free } else { Lock::Locked }, |()| Lock::Free)
     }
 }
 

@@ -42,11 +42,13 @@ pub(super) fn mknod(
     sys::set_fs_ids(caller.status.uid, caller.status.gid)?;
     // The kernel knows when it counts: not beside a default ACL.
     rustix::process::umask(Mode::from_raw_mode(caller.status.umask));
-    rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device)?;
-    if can_be_opened(&directory, &name)? {
-        return Ok(Outcome::Done);
+    match rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device) {
+        // An overlay of the container's own makes it with the rights of who has mounted it (`ovl_override_creds()`).
+        Err(Errno::PERM) => {}
+        Err(errno) => return Err(errno),
+        Ok(()) if can_be_opened(&directory, &name)? => return Ok(Outcome::Done),
+        Ok(()) => rustix::fs::unlinkat(&directory, &name, AtFlags::empty())?,
     }
-    rustix::fs::unlinkat(&directory, &name, AtFlags::empty())?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&directory, &name, flags, mode)?;
     let mounted = cover(world, number, caller, mode, device, &file);

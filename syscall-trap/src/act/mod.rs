@@ -49,7 +49,7 @@ pub enum Act {
     Proc { target: Vec<u8>, flags: u64, data: Vec<u8> },
     /// mount(2) of a new sysfs.
     Sysfs { target: Vec<u8>, flags: u64, data: Vec<u8> },
-    /// mount(2) with `MS_REMOUNT`, without `MS_BIND`.
+    /// mount(2) with `MS_REMOUNT`, of a filesystem or (`MS_BIND`) of one mount.
     Remount { target: Vec<u8>, flags: u64, data: Vec<u8> },
     /// mount(2) with `MS_BIND`, without `MS_REC` and `MS_REMOUNT`.
     Bind { source: Vec<u8>, target: Vec<u8>, flags: u64 },
@@ -109,7 +109,7 @@ impl Act {
             Self::Sysfs { target, flags, data } => {
                 fresh::mount(world, number, caller, Kernel::Sysfs, (target, *flags, data))
             }
-            Self::Bind { source, target, .. } => bind::mount(caller, source, target),
+            Self::Bind { source, target, .. } => bind::mount(world, caller, source, target),
             Self::OpenTree { dirfd, path, flags } => bind::open_tree(world, caller, *dirfd, path, *flags),
             Self::Umount { target, flags } => umount::umount(world, caller, target, *flags),
             Self::Remount { target, flags, data } => remount::remount(world, caller, target, *flags, data),

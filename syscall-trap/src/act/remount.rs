@@ -4,16 +4,19 @@
 //! * procfs: covers become read-only or writable with the filesystem, and flags that are locked stay, whether the caller names
 //!   them or not.
 //! * sysfs: a read-only one is a read-only mount, with its covers; the filesystem is one for all of a network namespace.
+//! * a single mount (`MS_BIND`) of either, or of a part (runc's read-only `/proc/sys`): covers become read-only or writable with
+//!   it. A cover on a sysctl of the network is found in the container's own network namespace (`is_seen` of the kernel's
+//!   `ctl_table_set`), since in the caller's it may have no name.
 //! * tmpfs: util-linux reads the options of a mount in mountinfo and gives them back. Owners stand there as the host counts;
 //!   they cannot be changed anyway (`shmem_reconfigure()` of mm/shmem.c leaves them), so they are left out.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags as Flags;
-use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
 use userns::mount::Detached;
 use userns::mountinfo::{self, MountEntry};
 
@@ -33,7 +36,12 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
         return Ok(Outcome::Continue);
     }
     let Ok(place) = Place::new(caller, libc::AT_FDCWD, target) else { return Ok(Outcome::Continue) };
+    // The names below /proc/sys/net are those of the container's own: in the caller's they may be others.
+    move_into_link_name_space(world.net.as_fd(), Some(LinkNameSpaceType::Network))?;
     caller.join("mnt", LinkNameSpaceType::Mount)?;
+    if flags & libc::MS_BIND != 0 {
+        return single(world, caller, place, flags);
+    }
     let mounts = Mounts::read(world)?;
     caller.enter()?;
     caller.act_as()?;
@@ -78,6 +86,27 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     }
 }
 
+/// The flags of one mount, and of the covers on it.
+fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Outcome> {
+    caller.enter()?;
+    caller.act_as()?;
+    let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
+    if !is_root(&target)? {
+        return Ok(Outcome::Continue);
+    }
+    reconfigure(world, &target, flags, "")?;
+    let kernel = match magic(&target)? {
+        PROC => Kernel::Proc,
+        SYSFS => Kernel::Sysfs,
+        _ => return Ok(Outcome::Done),
+    };
+    let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(&target)?);
+    if let Some(mount) = mounts.all.iter().find(|mount| mount.id == id) {
+        set_read_only(world, &mounts, kernel, mount, (&target, flags))?;
+    }
+    Ok(Outcome::Done)
+}
+
 /// Whether a remount of what lies there is served: a whole procfs or sysfs, or a tmpfs whose owner util-linux would feed back.
 pub(super) fn is_served(mounts: &Mounts, target: &OwnedFd) -> Result<bool> {
     if !is_root(target)? {
@@ -113,13 +142,18 @@ fn set_read_only(
 ) -> Result<()> {
     for mount in mounts.on(of.id) {
         let Ok(path) = mount.mount_point.strip_prefix(&of.mount_point) else { continue };
+        // What is mounted may be a part of the filesystem.
+        let whole = of.root.join(path);
         let ours = world.covers.iter().any(|cover| {
-            cover.of == kernel && cover.path == path && !cover.read_only && cover.explains(world, mount, of)
+            cover.of == kernel
+                && Path::new("/").join(&cover.path) == whole
+                && !cover.read_only
+                && cover.explains(world, mount, of)
         });
         if !ours {
             continue;
         }
-        let Ok(place) = userns::mount::open_below(std::os::fd::AsFd::as_fd(top), Path::new(path)) else { continue };
+        let Ok(place) = userns::mount::open_below(top.as_fd(), Path::new(path)) else { continue };
         if mountinfo::id_of(&place)? == mount.id {
             // One that is read-only for good stays so.
             let _locked = Detached::from_fd(place, "a cover").set_flags(read_only(flags), false);

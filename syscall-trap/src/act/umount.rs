@@ -1,4 +1,5 @@
-//! umount2(2) of a mount on which only locked mounts lie: they keep it busy, though nobody can unmount them one by one.
+//! umount2(2) of a mount on which only locked mounts lie: they keep it busy, though nobody can unmount them one by one. So do
+//! the mounts that stand for device nodes.
 
 use rustix::fs::OFlags;
 use rustix::mount::UnmountFlags;
@@ -25,7 +26,10 @@ pub(super) fn umount(world: &World, caller: &Caller, target: &[u8], flags: i32) 
     let id = mountinfo::id_of(&target)?;
     let Some(mount) = mounts.all.iter().find(|mount| mount.id == id) else { return Ok(Outcome::Continue) };
     let below = mountinfo::below(&mounts.all, id, &mount.mount_point);
-    let is_held = |mount: &&mountinfo::MountEntry| matches!(mounts.lock(world, mount), Lock::Locked | Lock::Covered);
+    // A device that was made there is a mount that its maker knows nothing of ([`super::mknod`]).
+    let is_held = |mount: &&mountinfo::MountEntry| {
+        world.is_device(mount) || matches!(mounts.lock(world, mount), Lock::Locked | Lock::Covered)
+    };
     if below.is_empty() || mounts.lock(world, mount) != Lock::Free || !below.iter().all(is_held) {
         return Ok(Outcome::Continue);
     }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountPropagationFlags, UnmountFlags};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 use userns::mount::Detached;
+use userns::mountinfo::MountEntry;
 
 use super::cover::READ_ONLY;
 use super::running::Running;
@@ -27,6 +28,8 @@ use crate::sys::process::{self as sys, Forked};
 pub struct Setup {
     /// The container's user namespace.
     pub user: OwnedFd,
+    /// The container's network namespace.
+    pub net: OwnedFd,
     /// What lies over files of a new procfs or sysfs.
     pub covers: Vec<Cover>,
     /// The roots of the emulated files' filesystems: detached mounts.
@@ -43,6 +46,7 @@ pub struct World {
     /// A procfs of the helper's pid namespace, which is attached nowhere.
     pub(super) proc: OwnedFd,
     pub(super) user: OwnedFd,
+    pub(super) net: OwnedFd,
     /// The helper's own mount namespace.
     own: OwnedFd,
     /// The one in which mounts are locked.
@@ -51,6 +55,8 @@ pub struct World {
     pub(super) emulated: Vec<Emulated>,
     null: OwnedFd,
     empty: OwnedFd,
+    /// The superblock on which devices are made, as mountinfo names it.
+    made_on: String,
     pub(super) devices: Vec<(u32, u32)>,
     pub(super) limit: Duration,
     pub(super) running: Vec<Running>,
@@ -103,10 +109,12 @@ impl World {
         Ok(Self {
             proc,
             user: setup.user,
+            net: setup.net,
             own,
             locking,
             covers,
             emulated,
+            made_on: device_of(null.as_fd())?,
             null,
             empty,
             devices: setup.devices,
@@ -119,6 +127,11 @@ impl World {
     /// What hides a file, or a directory.
     pub(super) fn nothing(&self, directory: bool) -> BorrowedFd<'_> {
         if directory { self.empty.as_fd() } else { self.null.as_fd() }
+    }
+
+    /// Whether a mount stands for a device node that was made by [`World::device`].
+    pub(super) fn is_device(&self, mount: &MountEntry) -> bool {
+        mount.device == self.made_on && mount.root.starts_with(DEVICES)
     }
 
     /// Returns from a caller's mount namespace to A.
@@ -221,9 +234,14 @@ fn adopt((number, mount): (usize, OwnedFd)) -> Result<Emulated> {
     let clone = Detached::clone_of(&mount, false, "the emulated files");
     let mount = clone.unwrap_or_else(|_| Detached::from_fd(mount, "the emulated files"));
     mount.attach_at(open(CWD, &place)?)?;
-    let device = rustix::fs::fstat(mount.fd())?.st_dev;
-    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let device = device_of(mount.fd())?;
     Ok(Emulated { mount, device })
+}
+
+/// The superblock of a file, as mountinfo names it.
+fn device_of(file: BorrowedFd<'_>) -> Result<String> {
+    let device = rustix::fs::fstat(file)?.st_dev;
+    Ok(format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device)))
 }
 
 /// Makes B: a copy of A in the container's user namespace.

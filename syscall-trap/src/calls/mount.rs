@@ -18,12 +18,11 @@ pub(super) fn mount(registers: &Registers, memory: &impl Memory) -> Decided {
     let kind = memory::name(memory, registers.long(2))?;
     let has = |bits| flags & bits != 0;
     let (remounts, binds) = (has(MS_REMOUNT), has(MS_BIND));
-    let is_kernels = match (remounts, binds) {
-        (true, binds) => binds,
-        (false, true) => has(MS_REC),
-        (false, false) => has(MS_PROPAGATION | MS_MOVE) || !matches!(kind.as_deref(), Some(b"proc" | b"sysfs")),
+    let is_kernels = match binds {
+        true => has(MS_REC),
+        false => has(MS_PROPAGATION | MS_MOVE) || !matches!(kind.as_deref(), Some(b"proc" | b"sysfs")),
     };
-    if is_kernels {
+    if is_kernels && !remounts {
         return Err(Answer::Continue);
     }
     let source = memory::name(memory, registers.long(0))?;

@@ -69,7 +69,7 @@ pub(crate) const S_IFCHR: u32 = libc::S_IFCHR;
 
 /// The kernel's order of deciding what a mount(2) is: remount, bind, propagation, move, new (path_mount()).
 const MOUNTS: &[When] = &[
-    When { argument: 3, mask: MS_REMOUNT | MS_BIND, value: MS_REMOUNT },
+    When { argument: 3, mask: MS_REMOUNT, value: MS_REMOUNT },
     When { argument: 3, mask: MS_REMOUNT | MS_BIND | MS_REC, value: MS_BIND },
     When { argument: 3, mask: MS_REMOUNT | MS_BIND | MS_MOVE | MS_PROPAGATION, value: 0 },
     When { argument: 3, mask: MS_REMOUNT | MS_BIND | MS_MOVE | MS_MAGIC_MASK, value: MS_MAGIC },
@@ -83,8 +83,9 @@ pub const TRAPS: &[Trap] = &[
         when: MOUNTS,
         answer: "proc, sysfs, remounts and plain binds are looked at; every other type is the kernel's",
         reason: "A new proc or sysfs gets the emulated files; a plain bind of a directory with locked mounts below is refused \
-                 by the kernel. A filter cannot read the type, so every new mount is seen. Moves, changes of propagation, \
-                 recursive binds and remounts of a single mount are not.",
+                 by the kernel. What makes a proc, or a part of it, read-only means the emulated files too, and those below \
+                 `/proc/sys/net` have names in the container's own network namespace only. A filter cannot read the type, so \
+                 every new mount is seen. Moves, changes of propagation and recursive binds are not.",
     },
     Trap {
         calls: &["umount2"],

@@ -47,6 +47,20 @@ pub(crate) fn a_bind_takes_locked_mounts_along(bench: &mut Bench) {
     assert_eq!(bench.once(poor, &open_tree("/")), Outcome::Continue);
 }
 
+pub(crate) fn a_bind_has_no_other_mounts_below(bench: &mut Bench) {
+    for propagation in ["private", "shared"] {
+        let own = "mount -t tmpfs t /srv/b; mkdir /srv/b/x; mount -t tmpfs t /srv/b/x; mount -t tmpfs t /srv/b; touch /srv/b/mine";
+        bench.container.run(&format!("mount --make-{propagation} /; {own}"));
+        assert_eq!(bench.once("$WAIT", &bind("/", "/srv/a")), Outcome::Done);
+        let run = |script: &str| bench.container.run(script);
+        let below = "grep -c ' /srv/a/srv/b' /proc/self/mountinfo; [ -e /srv/a/srv/b/mine ] || ls -d /srv/a/proc/1";
+        assert_eq!(run(below), "0\n/srv/a/proc/1", "{propagation}");
+        assert_eq!(run("ls /srv/b; umount /srv/b; ls /srv/b"), "mine\nx", "{propagation}");
+        assert_eq!(bench.once("$WAIT", &umount("/srv/a")), Outcome::Done, "{propagation}");
+        bench.container.run("umount /srv/b/x; umount /srv/b; mount --make-private /");
+    }
+}
+
 pub(crate) fn only_what_is_locked_is_unmounted_along(bench: &mut Bench) {
     assert_eq!(bench.once("$WAIT", &bind("/", "/srv/a")), Outcome::Done);
     assert!(bench.container.run("umount /srv/a").contains("busy"), "it is refused natively");

@@ -126,6 +126,12 @@ impl Container {
         rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("a namespace")
     }
 
+    /// Its network namespace.
+    pub(crate) fn net(&self) -> OwnedFd {
+        let path = format!("{}/ns/net", self.init);
+        rustix::fs::openat(&self.proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).expect("a namespace")
+    }
+
     /// The directory of a process in the host's procfs.
     pub(crate) fn dir(&self, pid: u32) -> OwnedFd {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

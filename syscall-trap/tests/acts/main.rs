@@ -48,6 +48,7 @@ impl Bench {
         ];
         let setup = Setup {
             user: container.user(),
+            net: container.net(),
             covers,
             emulated: container.emulated.take().into_iter().collect(),
             devices: vec![(1, 3), (1, 5)],
@@ -92,6 +93,7 @@ const CHECKS: &[Check] = &[
     ("a_caller_that_has_left_its_call", fresh::a_caller_that_has_left_its_call),
     ("what_a_subset_hides_is_covered", fresh::what_a_subset_hides_is_covered),
     ("a_bind_takes_locked_mounts_along", binds::a_bind_takes_locked_mounts_along),
+    ("a_bind_has_no_other_mounts_below", binds::a_bind_has_no_other_mounts_below),
     ("covers_follow_a_remount", remount::covers_follow_a_remount),
     ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),
     ("a_remount_that_is_served_is_led_to_mount_2", remount::a_remount_that_is_served_is_led_to_mount_2),

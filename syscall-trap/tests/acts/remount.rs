@@ -111,6 +111,19 @@ pub(crate) fn devices_can_be_opened_wherever_they_are_made(bench: &mut Bench) {
         .container
         .run("grep -cE ' (/opt|/srv)/null ' /proc/self/mountinfo; grep -c ' /srv/a/null ' /proc/self/mountinfo");
     assert_eq!(mounts, "0\n1");
+    // An overlay that the container has mounted.
+    bench.container.run("cd /srv/a; mkdir l u w m; mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m");
+    assert_eq!(bench.once("$WAIT", &mknod("/srv/a/m/null", 3, 0o666)), Outcome::Done);
+    assert_eq!(
+        bench.container.run("stat -c '%F %t:%T' /srv/a/m/null; echo x > /srv/a/m/null; umount -l /srv/a/m"),
+        "character special file 1:3"
+    );
+    // Nobody would think of unmounting what he has made as a file.
+    let umount = Act::Umount { target: b"/srv/a".to_vec(), flags: 0 };
+    bench.container.run("mount --bind /srv/a /srv/a; mount -t tmpfs own /srv/a");
+    assert_eq!(bench.once("$WAIT", &mknod("/srv/a/null", 3, 0o666)), Outcome::Done);
+    assert_eq!(bench.once("$WAIT", &umount), Outcome::Done);
+    bench.container.run("umount /srv/a");
     let user = "umask 0; exec setpriv --reuid 5 --regid 6 --clear-groups --inh-caps +mknod --ambient-caps +mknod sh -c \"$WAIT\"";
     assert_eq!(bench.once(user, &mknod("/srv/a/x/mine", 5, 0o600)), Outcome::Done);
     assert_eq!(

@@ -56,6 +56,7 @@ mod daemons;
 mod exec;
 mod grants;
 mod images;
+mod inner;
 mod life;
 mod mount_policy;
 mod mounts;

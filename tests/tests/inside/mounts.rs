@@ -1,0 +1,167 @@
+//! mount(8) and umount(8), of Debian 12 and 13 (the first by mount(2), the second by the new calls) and busybox.
+
+use serde_json::json;
+use tests::room::Room;
+use tests::{Bundle, Container, place};
+
+use crate::setup::{bash, on, privileged};
+
+const BUSYBOX: &str = "/busybox/bin/busybox mount";
+
+/// A plain container of a runtime with `grants = "system"`.
+async fn system(bundle: Bundle) -> (Container, Room) {
+    let room = Room::new();
+    room.configure("[container]\ngrants = \"system\"\n");
+    (room.sleeping(bundle).await, room)
+}
+
+/// Scripts in which `$mount` is a tool, and what they say.
+async fn all_say(container: &Container, scripts: &[(&str, &str)]) {
+    for mount in ["mount", BUSYBOX] {
+        for (script, expected) in scripts {
+            let script = format!("cd /; set -e; mount='{mount}'; {script}");
+            let said = bash(container, &script).await;
+            assert!(said.status == 0 && said.stdout.trim() == *expected, "{script}: {said:#?}");
+        }
+        // Each leaves nothing.
+        assert_eq!(bash(container, "grep -c ' /mnt/' /proc/self/mountinfo").await.stdout.trim(), "0", "{mount}");
+    }
+}
+
+const BINDS: [(&str, &str); 6] = [
+    (
+        "mkdir -p /mnt/x; $mount --bind / /mnt/x; ls -d /mnt/x/proc/uptime /mnt/x/usr; umount /mnt/x",
+        "/mnt/x/proc/uptime\n/mnt/x/usr",
+    ),
+    // What it has mounted itself is not part of it.
+    (
+        "mkdir -p /mnt/x /mnt/y; $mount -t tmpfs t /mnt/y; touch /mnt/y/f; $mount --bind / /mnt/x; ls /mnt/x/mnt; umount /mnt/x; ls /mnt/y; umount /mnt/y",
+        "x\ny\nf",
+    ),
+    ("$mount --bind . /mnt/x; ls -d /mnt/x/dev/null; umount /mnt/x", "/mnt/x/dev/null"),
+    ("$mount --bind /dev /mnt/x; ls -d /mnt/x/null /mnt/x/pts; umount /mnt/x", "/mnt/x/null\n/mnt/x/pts"),
+    (
+        "$mount --bind /proc /mnt/x; cmp /mnt/x/sys/kernel/random/boot_id /proc/sys/kernel/random/boot_id; umount /mnt/x; ls /mnt/x",
+        "",
+    ),
+    ("$mount --rbind /sys /mnt/x; ls /mnt/x/firmware; umount -l /mnt/x; ls /mnt/x", ""),
+];
+
+const FILESYSTEMS: [(&str, &str); 8] = [
+    ("$mount -t tmpfs t /mnt/x; $mount -o remount,ro /mnt/x; ! touch /mnt/x/f 2> /dev/null; $mount -o remount,rw /mnt/x; touch /mnt/x/f; umount /mnt/x", ""),
+    ("$mount -t tmpfs -o size=1m,mode=700,uid=5 t /mnt/x; $mount -o remount,ro /mnt/x; $mount -o remount,rw,size=2m /mnt/x; touch /mnt/x/f
+      df -k /mnt/x | awk 'END { print $2 }'; stat -c %u:%a /mnt/x; umount /mnt/x", "2048\n5:700"),
+    ("$mount -t proc -o hidepid=2 p /mnt/x; grep ' /mnt/x ' /proc/self/mounts | grep -o hidepid=[a-z]*; umount /mnt/x", "hidepid=invisible"),
+    ("$mount -t proc -o ro p /mnt/x; (echo 1 > /mnt/x/sys/kernel/panic) 2>&1 | grep -o Read-only; awk '$5 ~ \"^/mnt/x\" { print $6 }' /proc/self/mountinfo | cut -d , -f 1 | sort -u; umount /mnt/x", "Read-only\nro"),
+    ("$mount -t proc p /mnt/x; $mount -t tmpfs t /mnt/x/fs; umount /mnt/x 2>&1 | grep -o busy; umount /mnt/x/fs; umount /mnt/x; ls /mnt/x", "busy"),
+    ("$mount -t sysfs s /mnt/x; $mount -t sysfs s /mnt/x 2>&1 | grep -oi busy; umount /mnt/x; ls /mnt/x", "busy"),
+    ("for type in devpts mqueue; do $mount -t $type d /mnt/x; umount /mnt/x; done; $mount -t proc p /mnt/x; $mount -t proc p /mnt/x; umount /mnt/x; umount /mnt/x; ls /mnt/x", ""),
+    // It is empty for good: what lies there hides nothing.
+    ("$mount -t binfmt_misc b /proc/sys/fs/binfmt_misc; cd /proc/sys/fs/binfmt_misc; printf 'magic\\n' > /mnt/run; chmod +x /mnt/run
+      echo ':own:M::magic::/bin/echo:' > register; /mnt/run; unshare -Urpf --mount-proc true; echo -1 > own; cd /; umount /proc/sys/fs/binfmt_misc; rm /mnt/run", "/mnt/run"),
+];
+
+const OVERLAYS: [(&str, &str); 3] = [
+    (
+        "$mount -t tmpfs t /mnt/x; cd /mnt/x; mkdir l u w m; touch l/a; $mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; rm m/a; touch m/b; ls m; stat -c %F u/a; umount m; cd /; umount /mnt/x",
+        "b\ncharacter special file",
+    ),
+    (
+        "cd /volume; mkdir -p l/d u w m; touch l/d/a; $mount -t overlay o -o userxattr,lowerdir=l,upperdir=u,workdir=w m; rm -r m/d; mkdir m/d; ls m/d; umount m; ls u; cd /; rm -rf /volume/*",
+        "d",
+    ),
+    (
+        "cd /volume; mkdir -p l/d u w m; touch l/d/a; $mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; rm m/d/a; ls m/d; umount m; ls u; cd /; rm -rf /volume/*",
+        "d",
+    ),
+];
+
+fn with_volume(bundle: Bundle) -> Bundle {
+    bundle.bind(&place::new_dir("volume"), "/volume", &[])
+}
+
+async fn whatever_is_mounted_comes_off(container: &Container) {
+    bash(container, "mkdir -p /mnt/x").await.ok();
+    for scripts in [&BINDS[..], &FILESYSTEMS, &OVERLAYS] {
+        all_say(container, scripts).await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_privileged_container() {
+    for (suite, readonly) in [("bookworm", false), ("trixie", false), ("trixie", true)] {
+        let bundle = with_volume(privileged(suite)).set("/root/readonly", json!(readonly));
+        let container = Container::sleeping(bundle).await;
+        whatever_is_mounted_comes_off(&container).await;
+        container.end().await;
+    }
+}
+
+#[tokio::test]
+async fn in_a_system_container() {
+    let (container, _room) = system(with_volume(on("trixie"))).await;
+    whatever_is_mounted_comes_off(&container).await;
+    container.end().await;
+}
+
+#[tokio::test]
+async fn proc_and_sys_can_be_remounted() {
+    let container = Container::sleeping(privileged("trixie")).await;
+    let all = |place: &str| {
+        format!(
+            "awk '$5 ~ \"^{place}(/|$)\" && / - (fuse|{}) / {{ print $6 }}' /proc/self/mountinfo | cut -d , -f 1 | sort -u",
+            if place == "/proc" { "proc" } else { "sysfs" }
+        )
+    };
+    let [of_proc, of_sys] = ["/proc", "/sys"].map(all);
+    let panic = "(echo 5 > /proc/sys/kernel/panic) 2>&1 | grep -o Read-only";
+    all_say(&container, &[
+        ("$mount -o remount,hidepid=2 /proc; grep -o hidepid=[a-z]* /proc/self/mountinfo; $mount -o remount,hidepid=0 /proc", "hidepid=invisible"),
+        (&format!("$mount -o remount,ro /proc; {of_proc}; {panic}; $mount -o remount,rw /proc; {of_proc}; echo 5 > /proc/sys/kernel/panic"), "ro\nRead-only\nrw"),
+        (&format!("$mount -o remount,ro /sys; {of_sys}; $mount -o remount,rw /sys; {of_sys}"), "ro\nrw"),
+    ]).await;
+    container.end().await;
+}
+
+#[tokio::test]
+async fn what_the_host_has_mounted_stays() {
+    let container = Container::sleeping(privileged("trixie")).await;
+    for umount in ["umount", "/busybox/bin/busybox umount"] {
+        for place in ["/proc", "/sys", "/dev", "/proc/uptime", "/sys/firmware", "/etc"] {
+            let said = bash(&container, &format!("{umount} {place}")).await;
+            let said = said.failed();
+            assert!(said.contains("not mounted") || said.contains("Invalid argument"), "{umount} {place}: {said}");
+            bash(&container, &format!("unshare -m {umount} {place}")).await.failed();
+        }
+        bash(&container, &format!("{umount} /")).await.failed();
+        bash(&container, &format!("{umount} -l /proc")).await.failed();
+    }
+    container.end().await;
+    // One that the host has made read-only, too.
+    let container = Container::sleeping(privileged("trixie").set("/root/readonly", json!(true))).await;
+    for mount in ["mount", BUSYBOX] {
+        bash(&container, &format!("{mount} -o remount,rw /")).await.failed();
+        bash(&container, &format!("{mount} -o remount,bind,rw /")).await.failed();
+        bash(&container, &format!("{mount} --bind / /mnt && {mount} -o remount,bind,rw /mnt")).await.failed();
+        bash(&container, "umount /mnt").await.ok();
+    }
+    assert!(bash(&container, "touch /x").await.failed().contains("Read-only"));
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_plain_container_has_the_files_and_no_right_to_mount() {
+    let container = Container::sleeping(on("trixie")).await;
+    assert_eq!(bash(&container, "for file in uptime meminfo stat cpuinfo; do grep -c \" /proc/$file .* - fuse \" /proc/self/mountinfo; done | sort -u").await.ok(), "1");
+    for script in
+        ["mount -t proc p /mnt", "mount --bind / /mnt", "mount -o remount,ro /proc", "umount /mnt", "unshare -m true"]
+    {
+        let said = bash(&container, script).await;
+        let said = said.failed();
+        assert!(
+            ["permission denied", "not permitted", "must be superuser"].iter().any(|word| said.contains(word)),
+            "{script}: {said}"
+        );
+    }
+    container.end().await;
+}

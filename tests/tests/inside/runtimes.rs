@@ -1,0 +1,122 @@
+//! Containers in a container, by Debian's own runc and crun, as an engine inside would run them.
+
+use serde_json::json;
+use tests::room::Room;
+use tests::{Container, place};
+
+use crate::setup::{bash, has, on, privileged};
+
+/// A script that runs a script in a container of an inner runtime, whose root is a copy of `/busybox`.
+pub(crate) fn run(runtime: &str, id: &str, script: &str) -> String {
+    let config = json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": ["/bin/sh", "-c", script], "env": ["PATH=/bin"],
+            "capabilities": {
+                "bounding": ["CAP_NET_BIND_SERVICE"], "effective": ["CAP_NET_BIND_SERVICE"], "permitted": ["CAP_NET_BIND_SERVICE"],
+            },
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "rootfs" },
+        "hostname": "inner",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "strictatime", "mode=755"] },
+            { "destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance"] },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"] },
+            { "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+              "options": ["nosuid", "noexec", "nodev", "relatime", "ro"] },
+            { "destination": "/nodes", "type": "bind", "source": "/nodes", "options": ["rbind", "ro"] },
+        ],
+        "linux": {
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
+            ],
+            "sysctl": { "net.core.somaxconn": "777" },
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/scsi", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    });
+    format!(
+        "set -e; mkdir -p /nodes /mnt/{id}/rootfs; cp -a /busybox/. /mnt/{id}/rootfs; cd /mnt/{id}\n\
+         cat > config.json <<'END'\n{config}\nEND\n{runtime} --root /run/{id} run {id}; cd /; rm -rf /mnt/{id}"
+    )
+}
+
+/// What the inner container says of itself.
+const SAYS: &str = "cat /proc/sys/kernel/panic /proc/sys/net/core/somaxconn; cut -d ' ' -f 1 /proc/uptime; hostname; head -c 3 /dev/zero | wc -c; \
+                    grep -c ' /proc/.* - fuse ' /proc/self/mountinfo; (echo 5 > /proc/sys/kernel/panic) 2>&1; umount /proc/uptime 2>&1; ls /sys/firmware";
+
+async fn says(container: &Container, runtime: &str) {
+    for turn in 0..2 {
+        let output = bash(container, &run(runtime, &format!("{runtime}-{turn}"), SAYS)).await;
+        let lines: Vec<&str> = output.ok().lines().collect();
+        assert_eq!((lines[0], lines[1], lines[3], lines[4]), ("77", "777", "inner", "3"), "{output:?}");
+        assert!(lines[2].parse::<f64>().unwrap() < 300.0 && lines[5].parse::<u32>().unwrap() > 40, "{output:?}");
+        assert!(lines[6].contains("Read-only file system") && lines[7].contains("not permitted"), "{output:?}");
+        assert_eq!(lines.len(), 8, "{output:?}");
+    }
+}
+
+async fn runs_in_privileged_and_system_containers(suite: &str, runtimes: &[&str]) {
+    let value = "echo 77 > /proc/sys/kernel/panic; mkdir -p /nodes";
+    let container = Container::sleeping(privileged(suite)).await;
+    bash(&container, value).await.ok();
+    for runtime in runtimes {
+        says(&container, runtime).await;
+    }
+    container.end().await;
+    // A plain container, with what its engine masks.
+    let room = Room::new();
+    room.configure("[container]\ngrants = \"system\"\n");
+    let container = room
+        .sleeping(on(suite).mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"]))
+        .await;
+    bash(&container, value).await.ok();
+    for runtime in runtimes {
+        says(&container, runtime).await;
+    }
+    container.end().await;
+}
+
+#[tokio::test]
+async fn bookworm() {
+    runs_in_privileged_and_system_containers("bookworm", &["runc"]).await;
+}
+
+#[tokio::test]
+async fn trixie() {
+    runs_in_privileged_and_system_containers("trixie", &["runc", "crun"]).await;
+}
+
+#[tokio::test]
+async fn sid() {
+    if has("sid", "runtimes::sid") {
+        runs_in_privileged_and_system_containers("sid", &["runc"]).await;
+    }
+}
+
+/// runc 1.4 asks for its mounts by the new calls.
+#[tokio::test]
+async fn newest() {
+    let runc = place::hosts().join("docker/newest/bin/runc");
+    if !runc.exists() {
+        return place::skip("runtimes::newest", "the newest runc is not built (tests/hosts/newest-docker)");
+    }
+    let container = Container::sleeping(privileged("trixie").bind(&runc, "/usr/local/bin/newest-runc", &["ro"])).await;
+    bash(&container, "echo 77 > /proc/sys/kernel/panic").await.ok();
+    says(&container, "newest-runc").await;
+    container.end().await;
+}
+
+#[tokio::test]
+async fn a_root_that_is_read_only_is_no_hindrance() {
+    let container = Container::sleeping(
+        privileged("trixie").bind(&place::new_dir("nodes"), "/nodes", &[]).set("/root/readonly", json!(true)),
+    )
+    .await;
+    bash(&container, "echo 77 > /proc/sys/kernel/panic").await.ok();
+    says(&container, "runc").await;
+    container.end().await;
+}

@@ -1,0 +1,110 @@
+//! What makes namespaces of its own: unshare, ip netns, bubblewrap, and mounts as systemd makes them for a service.
+
+use serde_json::json;
+use tests::{Container, place};
+
+use crate::setup::{bash, privileged};
+
+#[tokio::test]
+async fn unshare_mounts_a_procfs_of_its_own() {
+    let container = Container::sleeping(privileged("trixie")).await;
+    let uptime = bash(&container, "unshare -Urpf --mount-proc cut -d ' ' -f 1 /proc/uptime").await;
+    assert!(uptime.ok().parse::<f64>().unwrap() < 300.0, "{uptime:?}");
+    assert_eq!(
+        bash(&container, "unshare -Urpf --mount-proc sh -c 'echo $$; ls -d /proc/[0-9]*' | sort").await.ok(),
+        "/proc/1\n1"
+    );
+    // Who has neither a pid nor a network namespace is refused by the kernel.
+    for fstype in ["proc", "sysfs"] {
+        let refused = bash(&container, &format!("unshare -Urm mount -t {fstype} x /mnt")).await;
+        assert!(refused.failed().contains("permission denied"), "{refused:?}");
+    }
+    assert_eq!(bash(&container, "unshare -Urmn sh -c 'mount -t sysfs s /mnt && ls /mnt/class/net'").await.ok(), "lo");
+    container.end().await;
+}
+
+/// PrivateTmp=, ProtectSystem=, BindPaths= of systemd.exec(5).
+#[tokio::test]
+async fn a_service_s_mounts() {
+    let script = "set -e; mount --make-rslave /; mount -t tmpfs -o nosuid,nodev,mode=1777 t /tmp; mkdir /tmp/own; mount --rbind /tmp/own /var/tmp
+        mount --bind /usr /usr; mount -o remount,bind,ro /usr; ! touch /usr/x 2> /dev/null; mount -t tmpfs -o ro,nosuid,nodev none /mnt
+        mount --rbind / /run; mount --make-rprivate /run; touch /var/tmp/mine; ls /tmp/own; umount -l /run; umount /var/tmp; umount /tmp";
+    let container = Container::sleeping(privileged("trixie")).await;
+    assert_eq!(bash(&container, &format!("unshare -m bash -c '{script}' && ls /tmp")).await.ok(), "mine");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn ip_netns_has_a_sysfs_of_its_network() {
+    let container = Container::sleeping(privileged("trixie")).await;
+    let inside = "ip link set lo up; ls /sys/class/net; ls /sys/firmware | wc -l; echo 888 > /proc/sys/net/core/somaxconn; cat /proc/sys/net/core/somaxconn";
+    let script = format!("set -e; ip netns add other; ip link add one type veth peer name two netns other; ip netns exec other sh -c '{inside}'
+        cat /proc/sys/net/core/somaxconn; ls /sys/class/net | wc -w; ip netns del other; ls /run/netns | wc -l");
+    let said = bash(&container, &script).await;
+    let lines: Vec<&str> = said.ok().lines().collect();
+    assert_eq!((lines[0], &lines[2..4], *lines.last().unwrap()), ("lo", &["0", "888"][..], "0"), "{said:?}");
+    assert!(lines[1] == "two" && lines[4] != "888", "{said:?}");
+    container.end().await;
+}
+
+/// It makes everything read-only that mountinfo shows, by its path, also where this leads nowhere in its own namespaces.
+#[tokio::test]
+async fn the_files_of_another_network_namespace_can_be_made_read_only() {
+    let container = Container::sleeping(privileged("trixie")).await;
+    let (file, mount) =
+        ("/proc/sys/net/core/rmem_max", "/busybox/bin/busybox mount -o remount,bind,ro,nosuid,nodev,noexec,relatime");
+    let shown = format!("awk '$5 == \"{file}\" {{ print $6 }}' /proc/self/mountinfo | cut -d , -f 1");
+    for unshared in ["-m", "-mn", "-Urmn"] {
+        let script = format!("exec unshare {unshared} bash -c '{mount} {file} && {}'", shown.replace('\'', r"'\''"));
+        assert_eq!(bash(&container, &script).await.ok(), "ro", "{unshared}");
+    }
+    for path in ["/proc/sys/net/core/somaxconn", "/proc/sys/net/none"] {
+        bash(&container, &format!("{mount} {path}")).await.failed();
+    }
+    assert_eq!(bash(&container, &shown).await.ok(), "rw");
+    // Who has no right to has none by this.
+    bash(&container, &format!("chroot --userspec=1000:1000 / {mount} {file}")).await.failed();
+    container.end().await;
+}
+
+/// The tools of the layer `sandboxes`.
+fn have_the_layer(test: &str) -> bool {
+    let have = place::hosts().join("sandboxes/trixie/.complete").exists();
+    if !have {
+        place::skip(test, "there is no bubblewrap (tests/hosts/layer sandboxes trixie)");
+    }
+    have
+}
+
+#[tokio::test]
+async fn bubblewrap() {
+    if !have_the_layer("sandboxes::bubblewrap") {
+        return;
+    }
+    for readonly in [false, true] {
+        let container = Container::sleeping(privileged("trixie").set("/root/readonly", json!(readonly))).await;
+        for options in ["", "--unshare-all", "--unshare-user --uid 1000 --unshare-all"] {
+            for user in ["", "chroot --userspec=1000:1000 / "] {
+                let tree = "--ro-bind / / --proc /proc --dev /dev --tmpfs /tmp";
+                let script = "cut -d ' ' -f 1 /proc/uptime; head -c 3 /dev/zero | wc -c; touch /tmp/x /usr/x 2>&1";
+                let said = bash(&container, &format!("{user}bwrap {options} {tree} sh -c \"{script}\"; true")).await;
+                let lines: Vec<&str> = said.ok().lines().collect();
+                assert!(lines.len() == 3 && lines[0].parse::<f64>().unwrap() < 300.0, "{options} {user}: {said:?}");
+                assert!(lines[1] == "3" && lines[2].contains("Read-only file system"), "{options} {user}: {said:?}");
+            }
+        }
+        container.end().await;
+    }
+}
+
+#[tokio::test]
+async fn fuse_overlayfs() {
+    if !have_the_layer("sandboxes::fuse_overlayfs") {
+        return;
+    }
+    let container = Container::sleeping(privileged("trixie")).await;
+    let script = "set -e; cd /mnt; mkdir l u w m; echo below > l/f; fuse-overlayfs -o lowerdir=l,upperdir=u,workdir=w m 2> /dev/null
+        cat m/f; echo above > m/f; cat u/f l/f; umount m; ls m; ls -d m";
+    assert_eq!(bash(&container, script).await.ok(), "below\nabove\nbelow\nm");
+    container.end().await;
+}
