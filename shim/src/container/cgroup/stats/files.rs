@@ -37,6 +37,13 @@ impl Files {
         self.v2
     }
 
+    /// Those of the group above; none above the hierarchy's root, since what that is mounted on has no `cgroup.procs`.
+    pub(super) fn above(&self) -> Result<Option<Self>, Error> {
+        let Some(dir) = self.dir.parent().filter(|dir| dir.join("cgroup.procs").exists()) else { return Ok(None) };
+        let group = present(tree::open(dir)).map_err(step("open", dir))?;
+        Ok(Some(Self { dir: dir.to_owned(), group, v2: self.v2 }))
+    }
+
     /// A file's text.
     pub(super) fn text(&self, file: &str) -> Result<Option<String>, Error> {
         let Some(group) = &self.group else { return Ok(None) };
