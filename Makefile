@@ -8,7 +8,7 @@ SHIM = target/$(TARGET)/release/containerd-shim-eci-v2
 # One static executable: three of it run for every container, and finding its libraries would take each a third of its time.
 STATIC = --config "target.'cfg(target_env = \"gnu\")'.rustflags=['-C', 'target-feature=+crt-static']"
 
-.PHONY: all build demo test bench fuzz install lint deny clean conformance soak
+.PHONY: all build demo test bench fuzz install lint deny clean conformance soak kernels
 
 all: build
 
@@ -57,6 +57,11 @@ conformance: build
 soak:
 	tests/setup
 	ECI_SOAK=1 tests/run -p tests --test soak -- --nocapture
+
+# Emulated files and trapped calls on Debian's kernels 6.1, 6.12 and the newest, in a virtual machine. Some three minutes.
+kernels:
+	tests/setup
+	ECI_KERNELS=1 tests/run -p tests --test vm kernels
 
 clean:
 	cargo clean

@@ -13,6 +13,9 @@ suites="bookworm trixie sid"
 # The suites that also boot with systemd: a test host (cgroup v1 and hybrid, which newer ones give up), the virtual machine.
 systemd_suites="bookworm trixie"
 
+# Kernels of the virtual machine: 6.1, 6.12, the newest.
+kernel_suites="bookworm trixie sid"
+
 # The suites whose own dockerd (26, 28.5) knows runtimes by their shim: Docker's test hosts `docker-trixie`, `docker-sid`.
 docker_suites="trixie sid"
 

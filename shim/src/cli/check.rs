@@ -76,6 +76,10 @@ fn judge(host: &Host) -> Vec<Finding> {
 fn kernel(host: &Host) -> Vec<Finding> {
     use Verdict::{Missing, Weaker};
     let yes = |there: bool| if there { "yes" } else { "no" }.to_owned();
+    let yes_or_why_not = |there: &Result<(), String>| match there {
+        Ok(()) => "yes".to_owned(),
+        Err(why) => format!("no: {why}"),
+    };
     let release = host.release.as_str();
     let at_least = |version| version_of(release) >= version;
     vec![
@@ -117,12 +121,18 @@ fn kernel(host: &Host) -> Vec<Finding> {
         ),
         finding(
             "seccomp notify",
-            yes(host.seccomp_notify),
-            host.seccomp_notify,
+            yes_or_why_not(&host.seccomp_notify),
+            host.seccomp_notify.is_ok(),
             Weaker,
-            "system calls cannot be answered for a container (5.0)",
+            "no inner container engine, no device nodes, the host's sysinfo: no system call is answered for a container",
         ),
-        finding("FUSE", yes(host.fuse), host.fuse, Weaker, "/proc files cannot show a container's own limits"),
+        finding(
+            "FUSE",
+            yes_or_why_not(&host.fuse),
+            host.fuse.is_ok(),
+            Weaker,
+            "no file of /proc and /sys is emulated: they tell of the host, and its settings cannot be written",
+        ),
         finding(
             "io_uring",
             match host.io_uring_disabled {
@@ -147,13 +157,14 @@ fn kernel(host: &Host) -> Vec<Finding> {
 fn storage(host: &Host) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, filesystem, mappable) in &host.storage {
-        findings.push(finding(
-            "id-mapped mounts",
-            format!("{path} ({filesystem}): {}", if *mappable { "yes" } else { "no" }),
-            *mappable,
-            Verdict::Missing,
-            "a container whose files are there cannot be shown them as its own",
-        ));
+        // Below /run is a tmpfs, where root filesystems are mounted but none is kept.
+        let (verdict, cost) = if path.starts_with("/run/") {
+            (Verdict::Weaker, "what engines keep there and bind into a container is not shown as its own")
+        } else {
+            (Verdict::Missing, "a container whose files are there cannot be shown them as its own")
+        };
+        let found = format!("{path} ({filesystem}): {}", if *mappable { "yes" } else { "no" });
+        findings.push(finding("id-mapped mounts", found, *mappable, verdict, cost));
     }
     for (path, mode, traversable) in &host.volumes {
         findings.push(finding(
@@ -221,8 +232,8 @@ mod tests {
             time_namespace: true,
             overlay: true,
             cgroups: Some("v2".into()),
-            seccomp_notify: true,
-            fuse: true,
+            seccomp_notify: Ok(()),
+            fuse: Ok(()),
             io_uring_disabled: Some(0),
             apparmor_restricts_userns: false,
             storage: vec![("/var/lib/containerd".into(), "ext4".into(), true)],
@@ -253,10 +264,16 @@ mod tests {
             (Host { max_user_namespaces: Some(0), ..good() }, vec![("user namespaces", Missing)]),
             (Host { time_namespace: false, ..good() }, vec![("time namespace", Weaker)]),
             (Host { cgroups: None, ..good() }, vec![("cgroups", Missing)]),
+            (Host { seccomp_notify: Err("busy".into()), ..good() }, vec![("seccomp notify", Weaker)]),
+            (Host { fuse: Err("open /dev/fuse".into()), ..good() }, vec![("FUSE", Weaker)]),
             (Host { io_uring_disabled: Some(2), ..good() }, vec![("io_uring", Weaker)]),
             (Host { pool: Ok((10, 0)), ..good() }, vec![("id ranges", Missing)]),
             (Host { volumes: vec![("/v".into(), 0o701, true)], ..good() }, vec![("volume directory", Weaker)]),
             (Host { storage: vec![("/s".into(), "nfs".into(), false)], ..good() }, vec![("id-mapped mounts", Missing)]),
+            (
+                Host { storage: vec![("/run/containerd".into(), "tmpfs".into(), false)], ..good() },
+                vec![("id-mapped mounts", Weaker)],
+            ),
         ] {
             assert_eq!(bad_ones(&host), expected);
             assert!(table(&judge(&host)).lines().any(|line| line.contains(expected[0].0) && line.len() > 40));

@@ -294,19 +294,6 @@ check_a_container_joins_the_network_of_another() {
   gone first
 }
 
-check_what_a_killed_shim_leaves_goes_with_the_task() {
-  works $RUN --detach "$IMAGE" orphan sleep 1000
-  local init shim
-  init=$(pid orphan)
-  shim=$(awk '$1 == "PPid:" { print $2 }' "/proc/$init/status")
-  kill -KILL "$shim"
-  eventually "the task is stopped or gone" sh -c '! ctr task list | grep -q "orphan.*RUNNING"'
-  ctr task rm --force orphan > /dev/null 2>&1
-  ctr container rm orphan > /dev/null 2>&1
-  eventually "its process is gone" sh -c "! [ -d /proc/$init ]"
-  eventually "its group is gone" sh -c "! [ -d $CGROUP/default ]"
-}
-
 check_the_look_at_the_host_says_what_there_is_and_what_is_missing() {
   local out
   out=$(containerd-shim-eci-v2 check)
@@ -318,12 +305,4 @@ check_the_look_at_the_host_says_what_there_is_and_what_is_missing() {
   is "status of a bad host" $? 1
   echo 7000 > /proc/sys/user/max_user_namespaces
   has check "$(echo "$out" | grep MISSING)" "user namespaces"
-}
-
-check_nothing_is_left() {
-  # The writable layer, which holds a range, goes with containerd's next collection of garbage: that of a removed image.
-  works ctr image tag "$IMAGE" docker.io/library/unused:latest
-  works ctr image rm --sync docker.io/library/unused:latest
-  eventually "no range is leased" sh -c 'containerd-shim-eci-v2 ranges > /dev/null; ! ls /run/eci/ranges/*-* 2> /dev/null'
-  is "what there is now, and was not" "$(machine | diff before - | grep '^[<>]')" ""
 }

@@ -1,9 +1,9 @@
 //! A virtual machine with cgroup v2 alone, every controller, and an older kernel (tests/hosts/vm-run): containers of
 //! containerd 1.7 with what most users have.
 //!
-//! The machine is emulated, so all tests share one boot: `checks.sh` does the checks and says how each went, and each test
+//! The machine is emulated, so all tests share one boot: `kernel.sh` and `checks.sh` do the checks and say how each went, and each test
 //! here is about one of them. A second boot, at the same time, has systemd as process 1, `systemd.sh` and `docker.sh`
-//! for its checks.
+//! for its checks. Other kernels are booted for `kernel.sh` alone, with one test for each ([`kernels`]).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeMap;
@@ -15,22 +15,35 @@ use tests::{Output, place};
 /// How the checks of one boot went, by name: nothing, or what was wrong.
 type Results = BTreeMap<String, String>;
 
-/// Those of `checks.sh`. None where there is no machine.
+/// The kernel of most boots: trixie's, 6.12.
+const USUAL: &str = "trixie";
+
+/// Whether there is this part of a machine.
+fn complete(part: &str) -> bool {
+    place::hosts().join(part).join(".complete").exists()
+}
+
+/// Whether there is a machine with this kernel.
+fn is_there(kernel: &str) -> bool {
+    complete("vm") && complete(&format!("kernel/{kernel}"))
+}
+
+/// Those of `kernel.sh` and `checks.sh`. None where there is no machine.
 fn results() -> Option<&'static Results> {
     static RESULTS: OnceLock<Option<Results>> = OnceLock::new();
-    RESULTS.get_or_init(|| place::hosts().join("vm/.complete").exists().then(|| run(&["checks.sh"], false))).as_ref()
+    let boot = || is_there(USUAL).then(|| run(USUAL, &["kernel.sh", "checks.sh", "last.sh"], false));
+    RESULTS.get_or_init(boot).as_ref()
 }
 
 /// Those of `systemd.sh`. None where there is no machine, or none with systemd.
 fn results_with_systemd() -> Option<&'static Results> {
     static RESULTS: OnceLock<Option<Results>> = OnceLock::new();
-    let complete = |dir: &str| place::hosts().join(dir).join(".complete").exists();
-    let is_there = || complete("vm") && complete("systemd/trixie");
-    RESULTS.get_or_init(|| is_there().then(|| run(&["systemd.sh", "docker.sh"], true))).as_ref()
+    let is_there = is_there(USUAL) && complete("systemd/trixie");
+    RESULTS.get_or_init(|| is_there.then(|| run(USUAL, &["systemd.sh", "docker.sh"], true))).as_ref()
 }
 
 /// Boots, checks, and reads `RESULT name ok|failed` lines, each with its text below.
-fn run(checks: &[&str], systemd: bool) -> Results {
+fn run(kernel: &str, checks: &[&str], systemd: bool) -> Results {
     let job = place::new_dir("vm");
     if systemd {
         std::fs::write(job.join("systemd"), "").expect("a file");
@@ -53,7 +66,8 @@ fn run(checks: &[&str], systemd: bool) -> Results {
         assert!(stripped.is_ok_and(|status| status.success()), "strip");
     }
 
-    let output = Command::new(place::sources().join("hosts/vm-run")).arg(&job).arg("900").output();
+    let mut boot = Command::new(place::sources().join("hosts/vm-run"));
+    let output = boot.env("ECI_KERNEL", kernel).arg(&job).arg("900").output();
     let output = Output::from(output.expect("tests/hosts/vm-run"));
     assert_eq!(output.status, 0, "{output:#?}");
     let mut results = BTreeMap::new();
@@ -94,6 +108,15 @@ macro_rules! checks {
 }
 
 checks! { results, every_check_has_its_test:
+    a_container_starts_and_executes
+    the_look_at_the_host_finds_what_they_take
+    files_tell_of_the_group_and_of_those_above
+    a_setting_is_its_own
+    a_new_proc_and_sysfs_show_them_too
+    what_is_locked_stays_and_what_is_bound_comes_off
+    harmless_devices_are_made_and_others_are_not
+    an_inner_runc_runs_and_sees_them
+    what_a_killed_shim_leaves_goes
     a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own
     exit_codes_are_those_of_the_programs
     limits_are_in_the_group_and_every_process_is_in_it
@@ -111,7 +134,6 @@ checks! { results, every_check_has_its_test:
     mounts_are_locked_and_its_own_are_its_own
     files_on_disk_belong_to_whom_the_container_says
     a_container_joins_the_network_of_another
-    what_a_killed_shim_leaves_goes_with_the_task
     the_look_at_the_host_says_what_there_is_and_what_is_missing
     nothing_is_left
 }
@@ -129,4 +151,55 @@ checks! { results_with_systemd, every_check_with_systemd_has_its_test:
     docker_mounts_read_only_for_ever
     a_privileged_docker_container_owns_itself_alone
     docker_shares_no_namespace_with_the_host
+}
+
+/// Emulated files and trapped calls on each kernel: what they are made of differs.
+mod kernels {
+    use super::*;
+
+    /// How many functions `kernel.sh` and `last.sh` have.
+    const CHECKS: usize = 10;
+
+    /// Whether all are booted (`make kernels`).
+    fn all() -> bool {
+        std::env::var_os("ECI_KERNELS").is_some()
+    }
+
+    fn holds(suite: &str) {
+        if !is_there(suite) {
+            let reason = "there is no such kernel, or no virtual machine (tests/hosts/kernel, vm)";
+            return tests::skip(&format!("kernels::{suite}"), reason);
+        }
+        let results = run(suite, &["kernel.sh", "last.sh"], false);
+        let failed: Vec<_> = results.iter().filter(|(_, text)| !text.is_empty()).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+        assert_eq!(results.len(), CHECKS, "{results:#?}");
+    }
+
+    /// 6.1: no id-mapped tmpfs, no overlay by descriptors, and what 6.12 lacks.
+    #[test]
+    fn bookworm() {
+        holds("bookworm");
+    }
+
+    /// 6.12: no procfs of another pid namespace, no clone of a detached mount, nor a mount on one. Otherwise one of the tests of
+    /// the shared boot.
+    #[test]
+    fn trixie() {
+        if all() {
+            holds(USUAL);
+        } else {
+            super::an_inner_runc_runs_and_sees_them();
+        }
+    }
+
+    /// The newest.
+    #[test]
+    fn sid() {
+        if all() {
+            holds("sid");
+        } else {
+            tests::skip("kernels::sid", "`make kernels` boots it");
+        }
+    }
 }

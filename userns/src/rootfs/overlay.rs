@@ -160,7 +160,8 @@ impl Overlay {
         Ok(detached)
     }
 
-    /// By descriptors of detached mounts; none when the kernel takes no such layers (before Linux 6.15).
+    /// By descriptors of detached mounts; none when the kernel takes no such layers: before Linux 6.15, and no descriptor at all
+    /// before 6.5 (EOPNOTSUPP, for a filesystem of the old mount API).
     fn by_descriptors(&self, layers: &Layers) -> Result<Option<Detached>> {
         let context = Context::open("overlay")?;
         context.set_string("source", "overlay")?;
@@ -173,7 +174,9 @@ impl Overlay {
                 Some(_) => "workdir",
             };
             match context.set_fd(key, fd) {
-                Err(error) if matches!(error.errno(), Some(Errno::INVAL | Errno::BADF)) => return Ok(None),
+                Err(error) if matches!(error.errno(), Some(Errno::INVAL | Errno::BADF | Errno::OPNOTSUPP)) => {
+                    return Ok(None);
+                }
                 answer => answer?,
             }
         }

@@ -1,4 +1,5 @@
-//! Looking at the host. Nothing is changed; what cannot be read counts as not there.
+//! Looking at the host. Nothing is changed, but that the kernel loads what the first container would have it load; what cannot be
+//! read counts as not there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::path::{Path, PathBuf};
 use policy::config::Config;
 use policy::idmap::IdMap;
 use rustix::fs::{Mode, OFlags};
+use syscall_trap::filter::{Instruction, Program};
 use userns::mount::{Detached, MountIds};
 
 use crate::container::cgroup::Layout;
@@ -28,8 +30,10 @@ pub(super) struct Host {
     pub(super) overlay: bool,
     /// `v1`, `v2` or `hybrid`.
     pub(super) cgroups: Option<String>,
-    pub(super) seccomp_notify: bool,
-    pub(super) fuse: bool,
+    /// Whether a filter can have a listener, or why not.
+    pub(super) seccomp_notify: Result<(), String>,
+    /// Whether there is FUSE, or why not.
+    pub(super) fuse: Result<(), String>,
     pub(super) io_uring_disabled: Option<u64>,
     pub(super) apparmor_restricts_userns: bool,
     /// Directory, filesystem, and whether it takes an id map.
@@ -48,7 +52,6 @@ impl Host {
     pub(super) fn probe() -> Self {
         let filesystems = text("/proc/filesystems");
         let has = |name: &str| filesystems.lines().any(|line| line.split_whitespace().last() == Some(name));
-        let actions = text("/proc/sys/kernel/seccomp/actions_avail");
         let config = config::load(&Options::default());
         Self {
             release: text("/proc/sys/kernel/osrelease").trim().to_owned(),
@@ -59,8 +62,9 @@ impl Host {
             time_namespace: Path::new("/proc/self/ns/time").exists(),
             overlay: has("overlay"),
             cgroups: cgroups(),
-            seccomp_notify: actions.split_whitespace().any(|action| action == "user_notif"),
-            fuse: has("fuse") && Path::new("/dev/fuse").exists(),
+            seccomp_notify: listener().map_err(|error| error.to_string()),
+            // That what is there as a module is loaded.
+            fuse: fsemu::fuse::mount().map(drop).map_err(|error| error.to_string()),
             io_uring_disabled: number("/proc/sys/kernel/io_uring_disabled"),
             apparmor_restricts_userns: number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns") == Some(1),
             storage: all_storage(),
@@ -71,6 +75,15 @@ impl Host {
             inotify_watches: number("/proc/sys/fs/inotify/max_user_watches"),
         }
     }
+}
+
+/// Installs a filter that allows everything, with a listener: on a thread that ends then.
+fn listener() -> std::io::Result<()> {
+    let code = u16::try_from(libc::BPF_RET | libc::BPF_K).map_err(std::io::Error::other)?;
+    let allow = Instruction { code, jt: 0, jf: 0, k: libc::SECCOMP_RET_ALLOW };
+    let program = Program { instructions: vec![allow], flags: libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV };
+    let listen = move || syscall_trap::sys::listen(&program).map(drop);
+    std::thread::spawn(listen).join().map_err(|_| std::io::Error::other("a thread has died"))?
 }
 
 fn text(path: &str) -> String {
