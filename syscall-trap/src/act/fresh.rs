@@ -44,6 +44,7 @@ pub(super) fn mount(
         let made = superblock(caller, kernel, read_only, data)?;
         made.set_flags(Atime::asked(flags).attributes(), false).map_err(number_of)?;
         made.attach_at(staging)?;
+        rustix::process::fchdir(made.fd())?;
         world.covers.iter().filter(|cover| cover.of == kernel).try_for_each(|cover| cover.put(world, &made))?;
         if seen == Visible::ReadOnly {
             made.set_flags(READ_ONLY, true).map_err(number_of)?;

@@ -1,0 +1,15 @@
+# Run in a test host by ../bench, with OURS and RUNS: prints lines `WHAT RUNTIME NANOSECONDS` of ./emulated.c in privileged
+# containers.
+set -euo pipefail
+ours=$1 image=docker.io/library/busybox:latest
+ctr image import /hosts/images/busybox.tar > /dev/null
+for n in $(seq 5); do
+  for runtime in $ours runc; do
+    case $runtime in
+      runc) with="--runtime io.containerd.runc.v2" ;;
+      *) with="--runtime $runtime" ;;
+    esac
+    ctr run $with --rm --privileged --mount type=bind,src=/opt/shim/emulated,dst=/emulated,options=rbind:ro $image "emulated-$n" \
+      /emulated /home | sed "s/ / $runtime /"
+  done
+done
