@@ -10,6 +10,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use crate::filter::Program;
 
 pub(crate) mod memory;
+pub(crate) mod mounts;
 pub(crate) mod notify;
 pub(crate) mod process;
 

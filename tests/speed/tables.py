@@ -28,6 +28,23 @@ DOCKER = [
     ("docker-image", "the first start of an image with 50 000 files, ms"),
 ]
 
+EMULATED = [
+    (f"{how}-{name}", f"{title}, {what}", 1e3)
+    for name, title in [
+        ("uptime", "`/proc/uptime`"),
+        ("meminfo", "`/proc/meminfo`"),
+        ("stat", "`/proc/stat`"),
+        ("sysctl", "`/proc/sys/kernel/panic`"),
+    ]
+    for how, what in [("cold", "once"), ("loop", "again and again"), ("again", "again and again, held open")]
+] + [
+    ("write-sysctl", "the same, written", 1e3),
+    ("mount-tmpfs", "`mount` and `umount` of a tmpfs", 1e3),
+    ("mount-proc", "`mount` of a procfs", 1e3),
+    ("sysctl-a", "`sysctl -a`", 1e3),
+    ("find", "`find /proc /sys`", 1e3),
+]
+
 
 def p95(values):
     return sorted(values)[int(len(values) * 0.95)]
@@ -51,6 +68,14 @@ def main(ours, runs, path):
         mine, *peers = [statistics.median(them) for them in all_values]
         ratios = [f"{mine / peer:.2f}" for peer in peers]
         print(f"| {title} | " + " | ".join(shown + ratios) + " |")
+    print("\nIn privileged containers, what ours emulates and traps, µs (5 interleaved runs), median / p95\n")
+    print("| | ours | runc shim, runc | ours : runc |")
+    print("|---|---|---|---|")
+    for what, title, unit in EMULATED:
+        both = [values[what, runtime] for runtime in (ours, "runc")]
+        shown = [f"{statistics.median(them) / unit:.1f} / {p95(them) / unit:.1f}" for them in both]
+        mine, peer = (statistics.median(them) for them in both)
+        print(f"| {title} | " + " | ".join(shown) + f" | {mine / peer:.2f} |")
     print("\nThrough Docker 26, with its graph driver overlay2 (10 runs with the volume, 5 of the others but the first two):\n")
     print("| | ours | runc shim, runc | ours : runc |")
     print("|---|---|---|---|")

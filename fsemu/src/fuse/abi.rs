@@ -14,7 +14,7 @@ pub(super) const MINOR: u32 = 31;
 pub(super) const MAX_WRITE: u32 = 4096;
 
 /// Of a buffer that every request fits in: `FUSE_MIN_READ_BUFFER` is 8192.
-pub(super) const BUFFER: usize = 16384;
+pub(super) const BUFFER: usize = 8192;
 
 /// `FUSE_ASYNC_READ`, `FUSE_AUTO_INVAL_DATA`, `FUSE_DO_READDIRPLUS`, `FUSE_PARALLEL_DIROPS`.
 pub(super) const FLAGS: u32 = 1 | 1 << 12 | 1 << 13 | 1 << 18;

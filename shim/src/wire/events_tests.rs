@@ -91,3 +91,19 @@ async fn without_an_address_events_are_dropped_and_nobody_waits() {
     drop(queue);
     publisher.await.unwrap();
 }
+
+#[test]
+fn the_names_of_messages_are_containerds() {
+    fn check<M: containerd_shim_protos::protobuf::MessageFull>() {
+        assert_eq!(any(&M::new()).unwrap().type_url, M::descriptor().full_name());
+    }
+    check::<events::TaskCreate>();
+    check::<events::TaskStart>();
+    check::<events::TaskExecAdded>();
+    check::<events::TaskExecStarted>();
+    check::<events::TaskExit>();
+    check::<events::TaskOOM>();
+    check::<events::TaskPaused>();
+    check::<events::TaskResumed>();
+    check::<events::TaskDelete>();
+}

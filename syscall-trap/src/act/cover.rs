@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use userns::mount::{Detached, open_below};
 use userns::mountinfo::MountEntry;
 
-use super::world::Emulated;
+use super::world::{Emulated, place_of_emulated};
 use super::{Result, World, number_of};
 use policy::plan::MountFlags;
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 /// The kernel's two filesystems that have covers.
@@ -97,32 +97,55 @@ impl Kernel {
 }
 
 impl Cover {
-    /// Puts it on `tree`, a filesystem of its kind.
+    /// Puts it on `tree`, a filesystem of its kind that is attached in A and is the working directory.
     pub(super) fn put(&self, world: &World, tree: &Detached) -> Result<()> {
         if self.own_only {
             return Ok(());
         }
+        if let Shows::Emulated { filesystem, name } = &self.shows {
+            return self.bind_emulated(&place_of_emulated(*filesystem), name, tree);
+        }
         let place = match open_below(tree.fd(), &self.path) {
-            // The kernel has no such file, or the mount's own options leave it out.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(errno) if is_not_there(errno) => return Ok(()),
             place => place?,
         };
-        let stat = rustix::fs::fstat(&place)?;
-        let clone = match &self.shows {
-            Shows::Itself => Detached::clone_of(&place, true, "a cover").map_err(number_of)?,
-            Shows::Nothing => {
-                let nothing = world.nothing(is_directory(&stat));
-                Detached::clone_of(nothing, false, "a cover").map_err(number_of)?
-            }
-            Shows::Emulated { filesystem, name } => match emulated(world, *filesystem, name, &stat)? {
-                Some(clone) => clone,
-                None => return Ok(()),
-            },
+        let itself = self.shows == Shows::Itself;
+        let clone = if itself {
+            Detached::clone_of(&place, true, "a cover").map_err(number_of)?
+        } else {
+            let is_directory = FileType::from_raw_mode(rustix::fs::fstat(&place)?.st_mode) == FileType::Directory;
+            Detached::clone_of(world.nothing(is_directory), false, "a cover").map_err(number_of)?
         };
         if self.read_only {
-            clone.set_flags(READ_ONLY, self.shows == Shows::Itself).map_err(number_of)?;
+            clone.set_flags(READ_ONLY, itself).map_err(number_of)?;
         }
         clone.attach_at(place)
+    }
+
+    /// Binds an emulated file by its path, in two calls instead of ten: there are scores of them for each new procfs. Nothing is
+    /// put where there is no such file, or one of another type, nor where a namespace has a value of its own: root of its user
+    /// namespace may write that.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "names of the table's: none is a link in procfs or sysfs, and no process of the container's sees A"
+    )]
+    fn bind_emulated(&self, filesystem: &str, name: &str, tree: &Detached) -> Result<()> {
+        let stat = match rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(errno) if is_not_there(errno) => return Ok(()),
+            stat => stat?,
+        };
+        let is_its_own = stat.st_uid != 0 && stat.st_mode & 0o200 != 0;
+        if is_its_own || FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+            return Ok(());
+        }
+        match rustix::mount::mount_bind(format!("{filesystem}/{name}"), &self.path) {
+            Err(errno) if is_not_there(errno) => Ok(()),
+            Ok(()) if self.read_only => {
+                let cover = Detached::from_fd(open_below(tree.fd(), &self.path)?, "a cover");
+                cover.set_flags(READ_ONLY, false).map_err(number_of)
+            }
+            bound => bound,
+        }
     }
 
     /// Whether `mount`, which lies at [`Cover::path`] of the mount `of`, hides no more than this cover does.
@@ -141,22 +164,7 @@ impl Cover {
 /// `MOUNT_ATTR_RDONLY`.
 pub(super) const READ_ONLY: MountFlags = MountFlags { set: libc::MOUNT_ATTR_RDONLY, clear: 0 };
 
-/// A clone of an emulated file for the kernel's `place`. None where there is none, and where a namespace has a value of its own
-/// at the place: root of its user namespace may write that.
-fn emulated(world: &World, filesystem: usize, name: &str, place: &Stat) -> Result<Option<Detached>> {
-    let Some(root) = world.emulated.get(filesystem) else { return Ok(None) };
-    let is_its_own = place.st_uid != 0 && place.st_mode & 0o200 != 0;
-    let entry = match open_below(root.fd(), Path::new(name)) {
-        _ if is_its_own => return Ok(None),
-        Err(Errno::NOENT) => return Ok(None),
-        entry => entry?,
-    };
-    if is_directory(&rustix::fs::fstat(&entry)?) != is_directory(place) {
-        return Ok(None);
-    }
-    Detached::clone_of(entry, false, "a cover").map(Some).map_err(number_of)
-}
-
-fn is_directory(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+/// The kernel has no such file, or the mount's own options leave it out; or it is of another type (mount(2)).
+fn is_not_there(errno: Errno) -> bool {
+    matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
 }

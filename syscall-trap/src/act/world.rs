@@ -66,16 +66,13 @@ pub struct World {
 /// A filesystem of emulated files.
 #[derive(Debug)]
 pub(super) struct Emulated {
-    mount: Detached,
     /// As mountinfo names the superblock.
     pub(super) device: String,
 }
 
-impl Emulated {
-    /// The root directory.
-    pub(super) fn fd(&self) -> BorrowedFd<'_> {
-        self.mount.fd()
-    }
+/// Where a filesystem of emulated files is attached, in A.
+pub(super) fn place_of_emulated(number: usize) -> String {
+    format!("/emulated-{number}")
 }
 
 /// Where a new filesystem is given its covers, in A.
@@ -229,13 +226,12 @@ fn tmpfs() -> Result<Detached> {
 /// be (Linux 6.15), so that another helper can be given it after this one; else it is moved.
 #[expect(clippy::disallowed_methods, reason = "our own tmpfs")]
 fn adopt((number, mount): (usize, OwnedFd)) -> Result<Emulated> {
-    let place = format!("/emulated-{number}");
+    let place = place_of_emulated(number);
     rustix::fs::mkdirat(CWD, &place, Mode::RWXU)?;
     let clone = Detached::clone_of(&mount, false, "the emulated files");
     let mount = clone.unwrap_or_else(|_| Detached::from_fd(mount, "the emulated files"));
     mount.attach_at(open(CWD, &place)?)?;
-    let device = device_of(mount.fd())?;
-    Ok(Emulated { mount, device })
+    Ok(Emulated { device: device_of(mount.fd())? })
 }
 
 /// The superblock of a file, as mountinfo names it.

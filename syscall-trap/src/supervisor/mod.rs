@@ -8,6 +8,7 @@
 //! whatever fails here. Containers share nothing of it: one that floods its supervisor, or holds it up with memory that
 //! cannot be read (userfaultfd(2)), slows itself alone.
 
+mod bare;
 mod pool;
 mod receive;
 

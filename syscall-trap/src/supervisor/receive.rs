@@ -8,6 +8,7 @@ use std::thread;
 use rustix::event::epoll::{self, Event, EventFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
+use super::bare::is_bare_umount;
 use super::pool::Job;
 use super::{Core, END};
 use crate::calls::{self, Decision};
@@ -66,6 +67,10 @@ fn serve_one(core: &Arc<Core>, listener: &Arc<Listener>, buffer: &mut Buffer) ->
             core.answer(listener, id, write(listener, notification, address, &bytes));
         }
         Decision::Act(act) => match directory(listener, notification) {
+            Ok(process) if is_bare_umount(&process, &act) => {
+                // Nothing of ours may keep the mount busy; what was opened for the question is closed by now.
+                core.answer(listener, id, Answer::Continue);
+            }
             Ok(process) => core.push(Job::new(core.clone(), listener.clone(), notification, process, act)),
             Err(answer) => core.answer(listener, id, answer),
         },
