@@ -57,6 +57,7 @@ conformance: build
 soak:
 	tests/setup
 	ECI_SOAK=1 tests/run -p tests --test soak -- --nocapture
+	ECI_SOAK=1 tests/run -p tests --test security traps:: -- --nocapture
 
 clean:
 	cargo clean
