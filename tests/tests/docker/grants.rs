@@ -43,7 +43,7 @@ fn a_plain_container_of_the_systems_runtime_is_a_system_container(host: &Host) {
         assert_eq!(host.sh(&exec).ok(), "0", "{act}");
     }
     // Nothing of it is the host's.
-    for act in ["echo 1 > /proc/sys/kernel/panic", "mknod /disk b 8 0", "swapon /bin/busybox"] {
+    for act in ["echo 1 > /proc/sys/kernel/core_pattern", "mknod /disk b 8 0", "swapon /bin/busybox"] {
         host.sh(&format!("docker run --rm --runtime {SYSTEM} busybox sh -c '{act}'")).failed();
     }
 }
