@@ -144,7 +144,6 @@ fn what_only_the_first_network_namespace_shows_has_no_row() {
         "nf_conntrack_max",
     ]
     .map(|name| format!("/proc/sys/net/{name}"));
-    assert!(absent.iter().filter(|path| Path::new(path).exists()).count() > 3, "the host has them");
     let near = "/proc/sys/net/core/somaxconn";
     let mut asked: Vec<&str> = absent.iter().map(String::as_str).collect();
     assert!(!nodes().any(|node| asked.contains(&node.path)));
