@@ -95,7 +95,7 @@ async fn a_pods_shim_is_after_many_containers_and_execs_what_it_was() {
     let idle = async || {
         // Blocking threads end a second after their last work, and what has ended is reaped a moment later.
         for _ in 0..100 {
-            if matches!(belongings(shim.pid), (_, 3, 1)) {
+            if matches!(belongings(shim.pid), (_, 4, 1)) {
                 break;
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -103,7 +103,7 @@ async fn a_pods_shim_is_after_many_containers_and_execs_what_it_was() {
         belongings(shim.pid)
     };
     let before = idle().await;
-    assert_eq!((before.1, before.2), (3, 1), "one thread, the two of the first container, and that as the one child");
+    assert_eq!((before.1, before.2), (4, 1), "one thread, the three of the first container, and that as the one child");
     for _ in 0..100 {
         round(member()).await;
     }
