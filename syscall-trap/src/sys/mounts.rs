@@ -1,4 +1,4 @@
-//! listmount(2), and what it needs.
+//! listmount(2), and what it takes to find a mount.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -8,6 +8,12 @@ const GET_MNTNS_ID: u64 = 0x8008_b705;
 
 /// `SYS_listmount` (Linux 6.8), the same on every architecture.
 const LISTMOUNT: libc::c_long = 458;
+
+/// Takes `uid` as the calling thread's filesystem user id, and returns the former one: setfsuid(2), which tells no error.
+pub(crate) fn set_fsuid(uid: u32) -> u32 {
+    // SAFETY: it takes a number, and credentials are the thread's own.
+    unsafe { libc::setfsuid(uid) }.cast_unsigned()
+}
 
 /// `struct mnt_id_req`, as Linux 6.11 has it.
 #[repr(C)]
