@@ -23,7 +23,7 @@ use syscall_trap::calls::{Decision, decode};
 use syscall_trap::notify::Call;
 use syscall_trap::notify::memory::Memory;
 
-use crate::stage::message::{BuildOrder, ExecOrder, Report, Served, Start};
+use crate::stage::message::{BuildOrder, ExecOrder, Report, Start, TrapsServed};
 use crate::wire::{bootstrap, flags::Flags, options};
 
 fuzz_target!(|data: &[u8]| {
@@ -72,7 +72,7 @@ fn plan(data: &[u8]) {
 fn message(data: &[u8]) {
     round_trip::<Report>(data);
     round_trip::<Start>(data);
-    round_trip::<Served>(data);
+    round_trip::<TrapsServed>(data);
     round_trip::<BuildOrder>(data);
     round_trip::<ExecOrder>(data);
 }

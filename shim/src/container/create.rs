@@ -22,7 +22,7 @@ use super::audit::Subject;
 use super::binds;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
-use super::emulation::{self, Served};
+use super::emulation::{self, Basis};
 use super::error::Error;
 use super::event::Event;
 use super::grounds::{Draft, Grounds, blocking, blocking_pair, of_cgroup};
@@ -70,7 +70,7 @@ struct Prepared {
     hierarchies: Vec<String>,
     views: Option<Views>,
     binds: Rules,
-    served: Served,
+    basis: Basis,
 }
 
 /// Makes a container, up to the point where its init waits for Start. `networks` are the host-owned ones of its pod.
@@ -87,7 +87,7 @@ pub(super) async fn create(
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
     let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, .. } = prepared;
-    let Prepared { hierarchies, views, binds, served, .. } = prepared;
+    let Prepared { hierarchies, views, binds, basis, .. } = prepared;
     let grounds = Grounds {
         names,
         traps: Traps::new(),
@@ -105,7 +105,7 @@ pub(super) async fn create(
     };
     let built = match draft.share_lease() {
         Ok(lease) => {
-            let order = Order { plan, joined, lease, filters, hierarchies, binds, served };
+            let order = Order { plan, joined, lease, filters, hierarchies, binds, basis };
             build(&request, shared, &init, &grounds, order).await
         }
         Err(error) => Err(error),
@@ -214,7 +214,7 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
-    let served = Served { id: request.id.clone(), root: id_map.host, cgroup: cgroup.clone(), values };
+    let basis = Basis { id: request.id.clone(), root: id_map.host, cgroup: cgroup.clone(), values };
     let binds = binds::rules(request, shared, &config.mounts, (&plan, &joined));
     let config = config.container;
     let views = views::of(request, &plan)?;
@@ -231,7 +231,7 @@ fn ready(
         hierarchies,
         views,
         binds,
-        served,
+        basis,
     })
 }
 
@@ -251,7 +251,7 @@ struct Order {
     filters: Vec<Program>,
     hierarchies: Vec<String>,
     binds: Rules,
-    served: Served,
+    basis: Basis,
 }
 
 /// The half that makes processes: stdio and the build stage.
@@ -263,7 +263,7 @@ async fn build(
     order: Order,
 ) -> Result<Created, Error> {
     failpoint::hit("create-recorded", &request.id);
-    let (mut served, traps) = (Some(order.served), &grounds.traps);
+    let (mut basis, traps) = (Some(order.basis), &grounds.traps);
     let stdio = init.streams.open(grounds.stdio_owner(&order.plan.process)).await?;
     let mut namespaces = order.joined.fds;
     namespaces.push(order.lease);
@@ -284,7 +284,7 @@ async fn build(
         binds: order.binds,
     };
     let mut know = |init| {
-        let emulation = served.take().map(|served| served.emulation(init));
+        let emulation = basis.take().map(|basis| basis.emulation(init));
         emulation.inspect(|emulation| traps.know(emulation.clone()))
     };
     let serve = |devices, init| know(init).map_or(Ok(()), |emulation| emulation::serve(&emulation, devices));

@@ -14,7 +14,7 @@ use crate::stage::emulation::PARTS;
 const STACK: usize = 128 << 10;
 
 /// What is known of the container before its init exists.
-pub(super) struct Served {
+pub(super) struct Basis {
     /// Its id.
     pub(super) id: String,
     /// The host id of its root.
@@ -25,7 +25,7 @@ pub(super) struct Served {
     pub(super) values: OwnedFd,
 }
 
-impl Served {
+impl Basis {
     /// The values of the container, once it has an init.
     pub(super) fn emulation(self, init: i32) -> Arc<Emulation> {
         let Self { id, root, cgroup, values } = self;

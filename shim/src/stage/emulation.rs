@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use userns::mount::Detached;
 
 use super::channel::Channel;
-use super::message::{BuildOrder, Failure, Report, Serving};
+use super::message::{BuildOrder, EmulationServed, Failure, Report};
 use super::mounts::{Builder, RDONLY};
 
 /// The filesystems that the files of one container are on, in the order in which their devices are sent to the shim.
@@ -58,10 +58,10 @@ impl Emulated {
     /// Binds each file over the one that it stands for, where that is the kernel's, and shows the host's value: not where the
     /// spec has mounted something, nor where the kernel itself has a value of the container's, which its root may write.
     pub(super) fn bind(self, control: &Channel, builder: &Builder<'_>) -> Result<(), Failure> {
-        match control.receive::<Serving>().map_err(Failure::at("wait for", "the emulated files"))? {
-            Some((Serving(true), _)) => {}
+        match control.receive::<EmulationServed>().map_err(Failure::at("wait for", "the emulated files"))? {
+            Some((EmulationServed(true), _)) => {}
             // The shim knows why.
-            Some((Serving(false), _)) => return Ok(()),
+            Some((EmulationServed(false), _)) => return Ok(()),
             // The shim is gone, or has given the container up.
             None => std::process::exit(1),
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::channel::Channel;
-use super::message::{Program, Report, Served};
+use super::message::{Program, Report, TrapsServed};
 
 /// Installs `programs`, in their order. Of what they answer for a call the kernel takes the strictest (seccomp(2)).
 ///
@@ -37,7 +37,7 @@ fn trap(filter: &syscall_trap::filter::Program, control: &Channel) -> io::Result
         }
         Err(error) => return Err(error),
     }
-    match control.receive::<Served>()? {
+    match control.receive::<TrapsServed>()? {
         Some(_) => Ok(()),
         None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the shim does not serve its traps")),
     }

@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use userns::mount::Detached;
 
 use super::channel::{AsyncChannel, Channel};
-use super::message::{BuildOrder, ExecOrder, Failure, Proceed, Report, Served, Serving, Start};
+use super::message::{BuildOrder, EmulationServed, ExecOrder, Failure, Proceed, Report, Start, TrapsServed};
 use super::{BUILD, EXEC};
 pub(crate) use act::ActStage;
 use reap::{ended, kill_and_reap, kill_and_reap_group, reap};
@@ -312,7 +312,7 @@ impl Progress {
             {
                 let served = pid_of(pidfd.as_fd()).and_then(|pid| serve(devices, pid));
                 // A stage that has gone meanwhile has left its word.
-                let _gone = stage.control.send(&Serving(served.is_ok()));
+                let _gone = stage.control.send(&EmulationServed(served.is_ok()));
                 self.notes.extend(served.err().map(|cause| format!("runs without emulated files: {cause}")));
             }
             if self.built
@@ -391,7 +391,7 @@ fn hand_over(
     let listener = fds.pop().ok_or(LaunchError::Died("the process with its traps"))?;
     serve(listener).map_err(channel("serve the traps of a process"))?;
     // A process that has gone meanwhile has left its word.
-    let _gone = control.send(&Served);
+    let _gone = control.send(&TrapsServed);
     Ok(())
 }
 

@@ -105,7 +105,7 @@ pub(crate) enum Report {
     Terminal,
     /// The emulated files are mounted: the devices over which they are served, one for each of [`PARTS`], are beside the
     /// message. The build stage waits for
-    /// [`Serving`] before it looks at them.
+    /// [`EmulationServed`] before it looks at them.
     Emulation,
     /// Clones of those mounts are beside the message, detached, in the same order.
     Emulated,
@@ -116,7 +116,7 @@ pub(crate) enum Report {
     Built,
     /// Init stands in the locked tree and waits for Start; or every hook of an order has succeeded.
     Ready,
-    /// The listener of its traps is beside the message; it waits for [`Served`].
+    /// The listener of its traps is beside the message; it waits for [`TrapsServed`].
     Listener,
     /// Something is weaker than the spec asks; the text is for the log.
     Note(String),
@@ -137,7 +137,7 @@ pub(crate) struct Failure {
 
 /// The shim tells the build stage whether the emulated files are served.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Serving(pub(crate) bool);
+pub(crate) struct EmulationServed(pub(crate) bool);
 
 /// The shim tells the build stage that the hooks have run.
 #[derive(Debug, Serialize, Deserialize)]
@@ -145,7 +145,7 @@ pub(crate) struct Proceed;
 
 /// The shim tells a process that its traps are served.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Served;
+pub(crate) struct TrapsServed;
 
 /// The shim tells init to go on.
 #[derive(Debug, Serialize, Deserialize)]
