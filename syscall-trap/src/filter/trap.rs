@@ -138,7 +138,8 @@ pub const TRAPS: &[Trap] = &[
         calls: &["sysinfo"],
         which: "",
         when: &[],
-        answer: "memory and swap within the container's limits, its own uptime and processes",
+        answer: "the numbers of the emulated `meminfo`, `loadavg` and `uptime` ([emulation.md](emulation.md)): memory and swap within the \
+                 limits of the container and of the groups above it, its own load, uptime and tasks",
         reason: "The kernel tells of the whole host, whatever the cgroup and the time namespace.",
     },
 ];
