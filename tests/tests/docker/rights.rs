@@ -9,11 +9,11 @@ on_both_dockers!(
     a_plain_container_is_root_of_its_own_namespaces_only,
 );
 
-/// A container's rights: capabilities, mounts and their flags (of masks only that they are there: ours are read-only),
+/// A container's rights: capabilities, mounts (but emulated files) and their flags (of masks only that they are there: ours are read-only),
 /// paths that can be written to, limits, identity.
 const LOOK: &str = r#"grep -E "^(Cap|NoNewPrivs|Groups|Uid|Gid)" /proc/self/status; umask; cat /proc/self/oom_score_adj
-    cut -d" " -f 5- /proc/self/mountinfo | awk "!/cgroup/ { sub(\",idmapped\", \"\", \$2); print \$1, \$1 ~ \"^/(proc|sys)/\" && / tmpfs / ? \"masked\" : \$2 }" | sort
-    head -c 1 /proc/keys | wc -c; ls /sys/firmware /proc/acpi
+    cut -d" " -f 5- /proc/self/mountinfo | awk "!/cgroup/ && !/ - fuse eci / { sub(\",idmapped\", \"\", \$2); print \$1, \$1 ~ \"^/(proc|sys)/\" && / tmpfs / ? \"masked\" : \$2 }" | sort
+    head -c 1 /proc/keys | wc -c; ls /proc/acpi
     for file in /proc/sysrq-trigger /proc/irq /proc/bus /proc/fs; do test -w $file && echo $file writable; done
     ulimit -n; ulimit -u; ulimit -c; id; test -t 0; echo $?"#;
 
