@@ -31,8 +31,8 @@ pub(super) const NODES: &[Node] = &[
         "The processors of `/proc/cpuinfo`, and the time that the container used of them.",
     ),
     row("/proc/swaps", render::swaps, 1000, "The least swap limit of the container's group and those above it."),
-    // Its length changes when a number has one more digit: a few times in a container's life.
-    steady(
+    // Its length changes with the number of digits, and a shell reads it byte by byte.
+    row(
         "/proc/uptime",
         render::uptime,
         10,

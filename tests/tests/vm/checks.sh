@@ -236,7 +236,7 @@ check_a_privileged_container_has_nothing_of_the_hosts() {
   is "socketcall of 32 bits" "$(inside power /inside syscall32 102 1 0)" ENOSYS
   works inside power /inside syscall 41 2 1 0
   works inside power sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward && mkdir /sys/fs/cgroup/made && rmdir /sys/fs/cgroup/made'
-  refused "ermission denied" inside power sh -c 'echo 1 > /proc/sys/kernel/panic'
+  refused "ermission denied" inside power sh -c 'echo x > /proc/sys/kernel/core_pattern'
   gone power
   rm said
 }

@@ -83,7 +83,7 @@ check_a_privileged_docker_container_owns_itself_alone() {
   works $DOCKER -d --name c1 --privileged busybox sleep 1000
   works docker exec c1 sh -c 'mkdir /sys/fs/cgroup/own && echo 1000000 > /sys/fs/cgroup/own/memory.max'
   refused "Permission denied" docker exec c1 sh -c 'echo max > /sys/fs/cgroup/pids.max'
-  refused "ermi" docker exec c1 sh -c 'echo 1 > /proc/sys/kernel/panic'
+  refused "ermi" docker exec c1 sh -c 'echo x > /proc/sys/kernel/core_pattern'
   refused "ot permitted" docker exec c1 mknod /disk b 8 0
   refused "" docker exec c1 sh -c 'for disk in /dev/vd? /dev/sd?; do head -c 1 $disk && exit 0; done; exit 1'
   no_container
