@@ -264,7 +264,7 @@ mod tests {
         let masked = [path("/proc/keys"), path("/etc/shadow"), path("/sys/firmware")];
         let read_only = [path("/proc/sys"), path("/proc")];
         // Not of /proc itself, on which nothing is mounted.
-        let wanted = ["/proc/uptime", "/proc/sys/net/core/rmem_max"];
+        let wanted = ["/proc/meminfo", "/proc/sys/net/core/rmem_max"];
         let emulated = fsemu::table::nodes().filter(|node| wanted.contains(&node.path));
         let text: Vec<_> = covers(&masked, &read_only, emulated)
             .into_iter()
@@ -283,7 +283,7 @@ mod tests {
             text,
             [
                 "Proc sys Itself true false",
-                "Proc uptime Emulated { filesystem: 0, name: \"proc.uptime\" } true false",
+                "Proc meminfo Emulated { filesystem: 0, name: \"proc.meminfo\" } true false",
                 "Proc sys/net/core/rmem_max Emulated { filesystem: 1, name: \"proc.sys.net.core.rmem_max\" } true true",
                 "Proc keys Nothing false false",
                 "Sysfs firmware Nothing false false",
