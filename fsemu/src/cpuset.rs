@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use crate::Emulation;
+use crate::render::groups::Groups;
 
 /// The CPUs that the container may run on.
 pub(crate) fn cpus(emulation: &Emulation) -> io::Result<BTreeSet<u32>> {
@@ -18,16 +19,12 @@ pub(crate) fn mems(emulation: &Emulation) -> io::Result<BTreeSet<u32>> {
 /// What the nearest cgroup that has one of these files says (a cgroup without the controller is bound by its parent), else
 /// what the host has.
 fn effective(emulation: &Emulation, files: [&str; 2], host: &str) -> io::Result<BTreeSet<u32>> {
-    let cgroups = &emulation.facts.cgroups;
-    let named = cgroups.iter().find(|(controllers, _)| controllers.iter().any(|name| name == "cpuset"));
-    let unified = || cgroups.iter().find(|(controllers, _)| controllers.is_empty());
-    if let Some((_, directory)) = named.or_else(unified) {
-        for text in directory.ancestors().flat_map(|directory| files.map(|file| directory.join(file))) {
-            match std::fs::read_to_string(text) {
-                Ok(text) => return list(&text),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
+    let groups = Groups::of(&emulation.facts, "cpuset");
+    for text in groups.levels().flat_map(|directory| files.map(|file| directory.join(file))) {
+        match std::fs::read_to_string(text) {
+            Ok(text) => return list(&text),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
     list(&std::fs::read_to_string(host)?)

@@ -38,10 +38,6 @@ pub struct Entry {
     pub kind: FileType,
     /// Permission bits: what others may do on the host, but write, for everybody.
     pub mode: u32,
-    /// As the host tells it: a page for most files, whatever they hold.
-    pub size: u64,
-    /// The host's inode number.
-    pub inode: u64,
 }
 
 impl MirrorNode {
@@ -163,9 +159,8 @@ fn entry(name: &OsStr, file: &OwnedFd) -> io::Result<Option<Entry>> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     let others = stat.st_mode & 0o5;
     let mode = if kind == FileType::Symlink { 0o777 } else { others << 6 | others << 3 | others };
-    let size = u64::try_from(stat.st_size).unwrap_or(0);
     let shown = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
-    Ok(shown.then(|| Entry { name: name.to_owned(), kind, mode, size, inode: stat.st_ino }))
+    Ok(shown.then(|| Entry { name: name.to_owned(), kind, mode }))
 }
 
 /// Whether the path is one of the pattern's.

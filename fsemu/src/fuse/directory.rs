@@ -90,9 +90,7 @@ impl Session {
                 let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
                 for name in self.entry(place)?.names()? {
                     let place = Place::Below(*index, below.join(&name));
-                    if self.entry(&place).is_ok() {
-                        listed.push(Listed { name: name.into_encoded_bytes(), place });
-                    }
+                    listed.push(Listed { name: name.into_encoded_bytes(), place });
                 }
             }
         }

@@ -42,8 +42,8 @@ use crate::Emulation;
 use crate::table::Part;
 use session::Session;
 
-/// `MOUNT_ATTR_NOSUID`, `MOUNT_ATTR_NODEV`, `MOUNT_ATTR_NOEXEC` of mount_setattr(2).
-const ATTRIBUTES: u64 = 0x2 | 0x4 | 0x8;
+/// Of mount_setattr(2).
+const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
 /// Makes the filesystem: its mount, attached nowhere, and the descriptor to [`serve`]. Both belong to the user
 /// namespace of the caller, which must be the host's, so that the host may read too.

@@ -7,7 +7,7 @@ use crate::Facts;
 
 /// A controller's groups: the container's own first, then each one above, the hierarchy's root last.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Groups {
+pub(crate) struct Groups {
     /// Whether they are on the unified hierarchy.
     pub(super) v2: bool,
     levels: Vec<PathBuf>,
@@ -15,7 +15,7 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Those of a controller: on its v1 hierarchy, else on the unified one. None at all when there is neither.
-    pub(super) fn of(facts: &Facts, controller: &str) -> Self {
+    pub(crate) fn of(facts: &Facts, controller: &str) -> Self {
         let v1 = facts.cgroups.iter().find(|(controllers, _)| controllers.iter().any(|name| name == controller));
         v1.map_or_else(|| Self::unified(facts), |(_, dir)| Self::at(false, dir))
     }
@@ -38,7 +38,7 @@ impl Groups {
     }
 
     /// Each directory, from the container's own upwards.
-    pub(super) fn levels(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn levels(&self) -> impl Iterator<Item = &Path> {
         self.levels.iter().map(PathBuf::as_path)
     }
 

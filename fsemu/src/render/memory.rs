@@ -1,10 +1,15 @@
 //! What a container has of memory and swap: the least that its own group and those above leave it.
 
+use std::cell::LazyCell;
 use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::Path;
 
 use super::groups::{Groups, flat, number, read};
 use crate::Emulation;
+
+/// `memory.stat`, by v2's keys.
+type Stat = HashMap<String, u64>;
 
 /// All in bytes.
 #[derive(Debug, Clone, Default)]
@@ -13,8 +18,8 @@ pub(super) struct Memory {
     pub(super) memory: Vec<Level>,
     /// The levels with a limit of swap.
     pub(super) swap: Vec<Level>,
-    /// `memory.stat` of the container's own group, by v2's keys.
-    pub(super) stat: HashMap<String, u64>,
+    /// That of the container's own group.
+    pub(super) stat: Stat,
     /// Swap that its own group uses.
     pub(super) swapped: u64,
 }
@@ -59,12 +64,15 @@ impl Memory {
 
     fn of(groups: &Groups) -> Self {
         let mut memory = Self::default();
-        for level in groups.levels() {
-            memory.memory.extend(limit(level, groups.v2));
-            memory.swap.extend(swap_limit(level, groups.v2));
+        for (above, level) in groups.levels().enumerate() {
+            let stat = LazyCell::new(|| stat(level, groups.v2));
+            memory.memory.extend(limit(level, groups.v2, &stat));
+            memory.swap.extend(swap_limit(level, groups.v2, &stat));
+            if above == 0 {
+                memory.stat.clone_from(&stat);
+            }
         }
-        if let Some(own) = groups.own() {
-            memory.stat = stat(own, groups.v2);
+        if groups.own().is_some() {
             let v1 = memory.stat.get("swap").copied();
             memory.swapped = if groups.v2 { groups.number("memory.swap.current") } else { v1 }.unwrap_or(0);
         }
@@ -88,29 +96,29 @@ fn file(dir: &Path, name: &str) -> Option<u64> {
     number(&read(dir, name)?)
 }
 
-fn limit(dir: &Path, v2: bool) -> Option<Level> {
+fn limit(dir: &Path, v2: bool, stat: &impl Deref<Target = Stat>) -> Option<Level> {
     let [limit, usage] =
         if v2 { ["memory.max", "memory.current"] } else { ["memory.limit_in_bytes", "memory.usage_in_bytes"] };
     let limit = file(dir, limit).filter(|&limit| limit < V1_UNLIMITED)?;
-    let stat = stat(dir, v2);
     let reclaimable = ["inactive_file", "active_file", "slab_reclaimable"];
     let reclaimable = reclaimable.iter().filter_map(|&key| stat.get(key)).sum();
     Some(Level { limit, usage: file(dir, usage).unwrap_or(0), reclaimable })
 }
 
 /// v1 limits the sum of memory and swap: swap has at least what memory's own limit leaves of it.
-fn swap_limit(dir: &Path, v2: bool) -> Option<Level> {
+fn swap_limit(dir: &Path, v2: bool, stat: &impl Deref<Target = Stat>) -> Option<Level> {
     if v2 {
         let limit = file(dir, "memory.swap.max").filter(|&limit| limit < V1_UNLIMITED)?;
         return Some(Level { limit, usage: file(dir, "memory.swap.current").unwrap_or(0), reclaimable: 0 });
     }
     let both = file(dir, "memory.memsw.limit_in_bytes").filter(|&limit| limit < V1_UNLIMITED)?;
     let limit = both.saturating_sub(file(dir, "memory.limit_in_bytes")?);
-    let usage = stat(dir, false).get("swap").copied().unwrap_or(0);
+    let usage = stat.get("swap").copied().unwrap_or(0);
     Some(Level { limit, usage, reclaimable: 0 })
 }
 
-fn stat(dir: &Path, v2: bool) -> HashMap<String, u64> {
+/// `memory.stat` of a level, by v2's keys.
+fn stat(dir: &Path, v2: bool) -> Stat {
     let flat = flat(&read(dir, "memory.stat").unwrap_or_default());
     if v2 {
         return flat;

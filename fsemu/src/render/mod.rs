@@ -10,7 +10,7 @@
 mod cpuinfo;
 pub mod cpus;
 mod diskstats;
-mod groups;
+pub(crate) mod groups;
 mod loadavg;
 pub mod machine;
 mod meminfo;

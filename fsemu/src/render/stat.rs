@@ -16,17 +16,17 @@ use crate::Emulation;
 
 /// See the module.
 pub(crate) fn stat(emulation: &Emulation) -> io::Result<Vec<u8>> {
-    let up = uptime::up(emulation)?;
+    let shift = uptime::shift(emulation)?;
+    let up = uptime::up_by(shift);
     let spent = Spent {
         up,
         total: Usage::sample(emulation),
         each: each(&Groups::of(&emulation.facts, "cpuacct").read("cpuacct.usage_all").unwrap_or_default()),
     };
-    let shift = uptime::shift(emulation)?.div_euclid(1_000_000_000);
     let tasks = Tasks::sample(emulation, up);
     let host = super::host("/proc/stat")?;
     let sums = emulation.sums.get_or_init(|| Sums::of(&host));
-    Ok(render(&host, &cpus::shown(emulation)?, &spent, shift, (sums, &tasks)).into_bytes())
+    Ok(render(&host, &cpus::shown(emulation)?, &spent, shift.div_euclid(1_000_000_000), (sums, &tasks)).into_bytes())
 }
 
 /// What the host counts from its boot on.

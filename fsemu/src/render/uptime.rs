@@ -24,9 +24,14 @@ fn render(up: Duration, processors: usize, usage: Usage) -> String {
 
 /// `CLOCK_BOOTTIME` of the container.
 pub(super) fn up(emulation: &Emulation) -> io::Result<Duration> {
+    Ok(up_by(shift(emulation)?))
+}
+
+/// The same, by what [`shift`] told.
+pub(super) fn up_by(shift: i128) -> Duration {
     let ours = clock_gettime(ClockId::Boottime);
-    let nanoseconds = i128::from(ours.tv_sec) * 1_000_000_000 + i128::from(ours.tv_nsec) + shift(emulation)?;
-    Ok(Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0)))
+    let nanoseconds = i128::from(ours.tv_sec) * 1_000_000_000 + i128::from(ours.tv_nsec) + shift;
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0))
 }
 
 /// By how much the container's clock is ahead of ours, in nanoseconds: below 0 for a container that began later than
