@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "timing.h"
+
 // Nanoseconds that a loop goes on at most; how many steps are timed together; how many cold reads there are.
 #define LOOP 200e6
 enum { BATCH = 8, BATCHES = 1000, COLD = 11 };
@@ -33,20 +35,6 @@ enum { FILES = sizeof files / sizeof *files };
 
 static char text[4096];
 static double batches[BATCHES];
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1e9 + time.tv_nsec;
-}
-
-static long need(const char *step, long result) {
-    if (result < 0) {
-        perror(step);
-        exit(1);
-    }
-    return result;
-}
 
 static long to_the_end(int fd) {
     long length = 0, more;

@@ -10,21 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "timing.h"
+
 enum { MIB = 1 << 20, FILE_MIB = 128 };
-
-static double now(void) {
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1e9 + time.tv_nsec;
-}
-
-static long need(const char *step, long result) {
-    if (result < 0) {
-        perror(step);
-        exit(1);
-    }
-    return result;
-}
 
 static void sequential(const char *what, int flags) {
     static char block[MIB];

@@ -35,18 +35,37 @@ impl FsIds {
     pub fn enter(map: IdMap) -> Result<Self> {
         let fail = |errno: Errno| Error::failed("take the filesystem ids", map.host, errno);
         let before = capabilities_secure_bits().map_err(fail)?;
-        set_capabilities_secure_bits(before | CapabilitiesSecureBits::NO_SETUID_FIXUP).map_err(fail)?;
-        // setfsgid(2), setfsuid(2): they answer the former id and no error; a second call tells whether the first worked.
-        let (gid, uid) = (setfsgid(Gid::from_raw(map.host)), setfsuid(Uid::from_raw(map.host)));
+        let (uid, gid) = (filesystem_uid(), filesystem_gid());
         let guard = Self { before, map, uid, gid, _thread: std::marker::PhantomData };
-        let now = (setfsgid(Gid::from_raw(u32::MAX)).as_raw(), setfsuid(Uid::from_raw(u32::MAX)).as_raw());
-        if now == (map.host, map.host) { Ok(guard) } else { Err(fail(Errno::PERM)) }
+        take(map.host, map.host).map_err(fail)?;
+        Ok(guard)
     }
 
     /// The container's map.
     pub fn map(&self) -> IdMap {
         self.map
     }
+}
+
+/// Takes these filesystem ids, and keeps every capability, for as long as the calling thread lives.
+///
+/// # Errors
+/// When the caller lacks `CAP_SETPCAP`, `CAP_SETUID` or `CAP_SETGID`.
+pub fn take(uid: u32, gid: u32) -> rustix::io::Result<()> {
+    set_capabilities_secure_bits(capabilities_secure_bits()? | CapabilitiesSecureBits::NO_SETUID_FIXUP)?;
+    // setfsgid(2), setfsuid(2): they answer the former id and no error.
+    setfsgid(Gid::from_raw(gid));
+    setfsuid(Uid::from_raw(uid));
+    if (filesystem_gid().as_raw(), filesystem_uid().as_raw()) == (gid, uid) { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// The thread's: an id that is none changes nothing.
+fn filesystem_uid() -> Uid {
+    setfsuid(Uid::from_raw(u32::MAX))
+}
+
+fn filesystem_gid() -> Gid {
+    setfsgid(Gid::from_raw(u32::MAX))
 }
 
 impl Drop for FsIds {

@@ -299,7 +299,8 @@ fn pivot(tree: &Tree) -> Result<(), Failure> {
     rustix::process::chdir("/").map_err(at("change to", "the container's root"))
 }
 
-fn tell(control: &Channel, report: &Report, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
+/// Reports to the shim.
+pub(super) fn tell(control: &Channel, report: &Report, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
     control.send(report, fds).map_err(Failure::at("report to", "the shim"))
 }
 

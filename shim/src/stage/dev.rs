@@ -171,6 +171,7 @@ fn open_path(directory: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedF
     rustix::fs::openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn path(text: &str) -> Result<ContainerPath, Failure> {
+/// A path of our own choice.
+pub(super) fn path(text: &str) -> Result<ContainerPath, Failure> {
     ContainerPath::parse(text).map_err(|reason| Failure::line(format!("{text} {reason}")))
 }

@@ -10,12 +10,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use fsemu::table::{Kind, Node, Part};
-use policy::plan::{ContainerPath, Mount, MountFlags, MountKind};
+use policy::plan::{Mount, MountFlags, MountKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use userns::mount::Detached;
 
+use super::build::tell;
 use super::channel::Channel;
+use super::dev::path;
 use super::message::{BuildOrder, EmulationServed, Failure, Report};
 use super::mounts::{Builder, RDONLY};
 
@@ -182,12 +184,4 @@ fn is_below(node: &Node, place: &str) -> bool {
 
 fn look(fd: impl AsFd, path: &str) -> Result<Statx, Failure> {
     statx(fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID).map_err(Failure::at("stat", path))
-}
-
-fn path(text: &str) -> Result<ContainerPath, Failure> {
-    ContainerPath::parse(text).map_err(|reason| Failure::line(format!("{text} {reason}")))
-}
-
-fn tell(control: &Channel, report: &Report, fds: &[BorrowedFd<'_>]) -> Result<(), Failure> {
-    control.send(report, fds).map_err(Failure::at("report to", "the shim"))
 }

@@ -96,7 +96,7 @@ impl Caller {
         rustix::process::fchdir(cwd)?;
         let groups: Vec<_> = self.status.groups.iter().map(|group| Gid::from_raw(*group)).collect();
         rustix::thread::set_thread_groups(&groups)?;
-        sys::set_fs_ids(self.status.uid, self.status.gid)
+        userns::creds::take(self.status.uid, self.status.gid)
     }
 
     /// Whether it has been in its call all the time. A process keeps its id, and thereby the directory in procfs, when

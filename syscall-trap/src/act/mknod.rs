@@ -39,7 +39,7 @@ pub(super) fn mknod(
     let mode = Mode::from_raw_mode(mode & 0o7777);
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     let directory = sys::handed_over(|| writable(caller, place))?;
-    sys::set_fs_ids(caller.status.uid, caller.status.gid)?;
+    userns::creds::take(caller.status.uid, caller.status.gid)?;
     // The kernel knows when it counts: not beside a default ACL.
     rustix::process::umask(Mode::from_raw_mode(caller.status.umask));
     match rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device) {

@@ -15,9 +15,6 @@ use rustix::thread::UnshareFlags;
 /// `NS_GET_USERNS` of linux/nsfs.h: `_IO(0xb7, 1)`.
 const GET_USERNS: u64 = 0xb701;
 
-/// `SECBIT_NO_SETUID_FIXUP` of linux/securebits.h.
-const NO_SETUID_FIXUP: libc::c_ulong = 1 << 2;
-
 /// Where fork(2) returned.
 pub(crate) enum Forked {
     /// In the caller, with the child's pid.
@@ -54,19 +51,6 @@ pub(crate) fn owner(namespace: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let fd = check(unsafe { libc::ioctl(namespace.as_raw_fd(), GET_USERNS as libc::Ioctl) }.into())?;
     // SAFETY: on success the kernel has returned a new descriptor that is ours alone.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(|_| Errno::BADF)?) })
-}
-
-/// Takes filesystem ids, and keeps every capability.
-pub(crate) fn set_fs_ids(uid: u32, gid: u32) -> Result<(), Errno> {
-    // SAFETY: numbers only.
-    check(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, NO_SETUID_FIXUP, 0, 0, 0) }.into())?;
-    // They answer the former id and no error; a second call tells whether the first worked.
-    // SAFETY: numbers only.
-    let _former = (unsafe { libc::setfsgid(gid) }, unsafe { libc::setfsuid(uid) });
-    // SAFETY: numbers only.
-    let now = (unsafe { libc::setfsgid(u32::MAX) }, unsafe { libc::setfsuid(u32::MAX) });
-    let same = |now: libc::c_int, wanted: u32| now.cast_unsigned() == wanted;
-    if same(now.0, gid) && same(now.1, uid) { Ok(()) } else { Err(Errno::PERM) }
 }
 
 fn check(answer: libc::c_long) -> Result<libc::c_long, Errno> {

@@ -137,13 +137,8 @@ pub(super) const CONTROLLERS: [&str; 7] = ["cpu", "cpuacct", "memory", "pids", "
 
 /// What is read from [`V1`], or from [`V2`].
 pub(crate) fn read(is_v2: bool) -> Stats {
-    with(is_v2, Cgroup::stats).unwrap()
-}
-
-/// What `reader` finds in the group of [`V1`], or of [`V2`].
-pub(super) fn with<T>(is_v2: bool, reader: impl FnOnce(&Cgroup) -> T) -> T {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), if is_v2 { V2 } else { V1 });
     let kind = if is_v2 { Kind::V2 } else { v1(&CONTROLLERS) };
-    reader(&cgroup(&[(kind, dir.path())]))
+    cgroup(&[(kind, dir.path())]).stats().unwrap()
 }
