@@ -34,7 +34,9 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
 }
 
 pub(crate) async fn gone(pid: u32) {
-    until(&format!("the end of process {pid}"), || stat(pid).is_none_or(|(state, _)| state == 'Z')).await;
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    let ended = || stat(pid).is_none_or(|(state, _)| state == 'Z') && threads() <= 1;
+    until(&format!("the end of process {pid}"), ended).await;
 }
 
 pub(crate) fn kill(pid: u32, signal: rustix::process::Signal) {
