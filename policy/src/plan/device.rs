@@ -38,7 +38,7 @@ pub struct DeviceNode {
 #[serde(rename_all = "lowercase")]
 pub enum DeviceOwner {
     /// The container's ids: nodes that are harmless (null, zero, full, random, urandom, tty, ptmx, console, fuse,
-    /// net/tun).
+    /// net/tun), and those of devices that the host does not have.
     Container {
         /// uid inside.
         uid: u32,

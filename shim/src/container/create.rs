@@ -182,7 +182,7 @@ fn ready(
     let asked = spec::Request { id: &request.id, bundle: &request.bundle, terminal: request.stdio.terminal };
     let plan = spec::plan(spec, &asked)?;
     let process = plan.process.clone();
-    let plan = devices::limit(plan, &config.devices, &request.id);
+    let plan = devices::own_unknown(devices::limit(plan, &config.devices, &request.id));
     let mut plan = policy::grants::container(plan, config.container.grants);
     if request.options.systemd_cgroup {
         plan.cgroup.path = Some(cgroup::choose(plan.cgroup.path.take(), namespace, &request.id)?);

@@ -83,6 +83,16 @@ async fn another_device_keeps_the_hosts_owner_and_mode() {
 }
 
 #[tokio::test]
+async fn a_device_that_the_host_does_not_have_is_owned_inside_as_the_spec_says() {
+    let owned = json!({ "uid": 11, "gid": 22, "fileMode": 0o664 });
+    let output = device(Bundle::new(), "/dev/pie", "c", 31, 41, owned).sh(&format!("{SHOW} /dev/pie")).run().await;
+    assert_eq!(output.ok(), "/dev/pie character special file 1f:29 664 11:22");
+    let outside = json!({ "uid": 65536, "gid": 0 });
+    let refused = device(Bundle::new(), "/dev/pie", "c", 31, 41, outside).refused().await;
+    assert!(refused.contains("linux.devices") && refused.contains("65536"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_device_without_a_rule_is_not_opened() {
     let node = json!({ "path": "/dev/kernel", "type": "c", "major": 1, "minor": 11, "fileMode": 0o666 });
     let bundle = Bundle::new().push("/linux/devices", node).all_capabilities().with_inside();
