@@ -1,8 +1,9 @@
-//! The host's side of the pool: the files that say who else uses ids.
+//! The host's side of the pool: the files that say who else uses ids, and which ids there are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use policy::config::Ranges;
+use policy::mapped::Mapped;
 use policy::subid::{HostIds, Pool};
 
 use super::error::LeaseError;
@@ -14,17 +15,33 @@ use super::error::LeaseError;
 /// # Errors
 /// A file exists and cannot be read, or the lines that mark our own pool cannot be one.
 pub fn read_pool(config: &Ranges, etc: &Path) -> Result<Pool, LeaseError> {
-    let read = |name| {
-        let path = etc.join(name);
-        match std::fs::read(&path) {
-            Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Err(source) => Err(LeaseError::Io { step: "read", path, source }),
-        }
+    let read = |name| read(etc.join(name));
+    let host = HostIds {
+        subuid: read("subuid")?,
+        subgid: read("subgid")?,
+        passwd: read("passwd")?,
+        group: read("group")?,
+        mapped: read_mapped()?,
     };
-    let host =
-        HostIds { subuid: read("subuid")?, subgid: read("subgid")?, passwd: read("passwd")?, group: read("group")? };
     Ok(Pool::new(config, &host)?)
+}
+
+/// The ids of the user namespace that we run in.
+///
+/// # Errors
+/// A file of procfs cannot be read.
+pub(super) fn read_mapped() -> Result<Mapped, LeaseError> {
+    let [uids, gids] = ["/proc/self/uid_map", "/proc/self/gid_map"].map(|path| read(path.into()));
+    Ok(Mapped::of(&uids?, &gids?))
+}
+
+/// A file's text; none where there is no such file.
+fn read(path: PathBuf) -> Result<String, LeaseError> {
+    match std::fs::read(&path) {
+        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(LeaseError::Io { step: "read", path, source }),
+    }
 }
 
 #[cfg(test)]
