@@ -44,6 +44,11 @@ impl fmt::Display for Mapped {
     }
 }
 
+/// Whether a `uid_map` is that of the host's own user namespace (user_namespaces(7)).
+pub fn is_initial(uid_map: &str) -> bool {
+    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// The ids inside: the first and the third number of each line (user_namespaces(7)).
 fn parse(text: &str) -> Spans {
     let all = IdMap { host: 0, size: u32::MAX };
@@ -72,6 +77,11 @@ mod tests {
             assert!(mapped.has(range(100_000, 65536)) && mapped.has(range(65536, u32::MAX - 65536)));
             assert_eq!(mapped.to_string(), "0-4294967294");
         }
+    }
+
+    #[test]
+    fn the_initial_map_is_told_from_others() {
+        assert!(is_initial(ALL) && !is_initial(ONE_RANGE) && !is_initial(""));
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
         let made = user_limit::make(control, &order, limit, proc.as_fd())?;
         fds.joined.insert(0, (NamespaceKind::User, made));
     }
-    let boot = Boot::now();
+    let boot = Boot::now(proc.as_fd())?;
     let (peer, init) = match fds.own.take() {
         Some(own) => clone_init_into_leaf(control, &order, fds, own, proc.as_fd())?,
         None => clone_init(control, &order, fds, new_user_namespace(&order))?,

@@ -133,7 +133,8 @@ fn has_own_clocks(order: &BuildOrder) -> bool {
     !order.joins.joined.contains(&NamespaceKind::Time) && host_has(NamespaceKind::Time)
 }
 
-/// When a container boots: the host's clocks, in whole seconds.
+/// When a container boots: the host's clocks, in whole seconds, also where we are in a time namespace ourselves: offsets are
+/// to the host's clocks, at any depth (proc_timens_set_offset() of kernel/time/namespace.c).
 ///
 /// Whole ones, because neither clock may become negative (proc_timens_set_offset() of kernel/time/namespace.c). Taken before
 /// init is cloned: what started before the boot shows as started in billions of years (`timens_add_boottime_ns()` of
@@ -145,10 +146,20 @@ pub(super) struct Boot {
 }
 
 impl Boot {
-    pub(super) fn now() -> Self {
-        let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
-        Self { monotonic: seconds(ClockId::Monotonic), boottime: seconds(ClockId::Boottime) }
+    pub(super) fn now(proc: BorrowedFd<'_>) -> Result<Self, Failure> {
+        let own = match host_has(NamespaceKind::Time) {
+            true => read_below(proc, "self/timens_offsets")?,
+            false => String::new(),
+        };
+        let seconds = |clock, name| rustix::time::clock_gettime(clock).tv_sec - offset(&own, name);
+        Ok(Self { monotonic: seconds(ClockId::Monotonic, "monotonic"), boottime: seconds(ClockId::Boottime, "boottime") })
     }
+}
+
+/// The whole seconds that `/proc/PID/timens_offsets` (time_namespaces(7)) has of a clock.
+fn offset(text: &str, clock: &str) -> i64 {
+    let seconds = |line: &str| line.strip_prefix(clock)?.split_whitespace().next()?.parse().ok();
+    text.lines().find_map(seconds).unwrap_or_default()
 }
 
 /// Sets the clocks of the time namespace that init has made for its children. The host's root does it, because init, which
@@ -181,7 +192,11 @@ pub(super) fn host_has(kind: NamespaceKind) -> bool {
 }
 
 /// Opens a namespace of a process through a procfs of the host.
-pub(super) fn open_of(proc: BorrowedFd<'_>, pid: i32, kind: NamespaceKind) -> Result<OwnedFd, Failure> {
+pub(super) fn open_of(
+    proc: BorrowedFd<'_>,
+    pid: impl std::fmt::Display,
+    kind: NamespaceKind,
+) -> Result<OwnedFd, Failure> {
     open_below(proc, &format!("{pid}/ns/{}", name(kind)))
 }
 
@@ -333,6 +348,13 @@ mod tests {
         ] {
             assert_eq!(host_groups(value, map), written);
         }
+    }
+
+    #[test]
+    fn an_offset_is_the_one_of_its_clock() {
+        let text = "monotonic       -4213         0\nboottime           12 500000000\n";
+        assert_eq!((offset(text, "monotonic"), offset(text, "boottime")), (-4213, 12));
+        assert_eq!(offset("", "boottime"), 0, "a kernel without time namespaces");
     }
 
     #[test]
