@@ -12,7 +12,7 @@ use rustix::fs::fstat;
 use super::dir::{Allocation, StateDir};
 use super::error::LeaseError;
 use super::held::{Lease, Note, now};
-use super::host::read_mapped;
+use super::host::{check_mapped, read_mapped};
 use super::info::members;
 use super::layer::LayerId;
 use super::name::{LeaseName, tag_of};
@@ -75,10 +75,7 @@ impl Leases {
     /// It is not mapped where we run ([`LeaseError::UnmappedMap`]), any other overlap with a living container
     /// ([`LeaseError::Overlap`]), or the state directory cannot be used.
     pub fn acquire_map(&self, request: &Request, map: IdMap) -> Result<Lease, LeaseError> {
-        let mapped = read_mapped()?;
-        if !mapped.has(map) {
-            return Err(LeaseError::UnmappedMap { map, mapped });
-        }
+        check_mapped(map, read_mapped()?)?;
         let allocation = self.dir.lock()?;
         let entries = scan(&allocation)?;
         let (mut shared, mut lost) = (Vec::new(), Vec::new());
