@@ -93,9 +93,7 @@ fn node(
 fn bind(own: &OwnedFd, directory: BorrowedFd<'_>, name: &str) -> Result<(), Failure> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o666)) {
-        Ok(place) => {
-            Detached::clone_of(own, false, name)?.attach_at(place).map_err(Failure::at("make device", name))
-        }
+        Ok(place) => Detached::clone_of(own, false, name)?.attach_at(place).map_err(Failure::at("make device", name)),
         Err(rustix::io::Errno::EXIST) => Ok(()),
         Err(errno) => Err(Failure::at("make device", name)(errno)),
     }
