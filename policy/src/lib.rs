@@ -41,6 +41,7 @@ pub mod config;
 pub mod fields;
 pub mod grants;
 pub mod idmap;
+pub mod mapped;
 pub mod namespaces;
 pub mod plan;
 pub mod privileged;

@@ -6,13 +6,16 @@
 //!
 //! Main types: [`HostIds`] (who else uses ids), [`Spans`] (a set of ids), [`Pool`].
 //!
-//! Invariant: a range that the pool gives has no id in common with a subordinate range of another owner, with an
-//! account, or with what the caller calls taken. Lines that are not understood are skipped, as newuidmap(1) and
+//! Invariant: a range that the pool gives is mapped where we run, and has no id in common with a subordinate range of
+//! another owner, with an account, or with what the caller calls taken. Lines that are not understood are skipped, as newuidmap(1) and
 //! getpwent(3) do: junk in a file that others own must not keep containers from starting.
+
+use std::fmt;
 
 use crate::Refusal;
 use crate::config::Ranges;
 use crate::idmap::{IdMap, RANGE_SIZE};
+use crate::mapped::Mapped;
 
 /// The owner in `/etc/subuid` and `/etc/subgid` whose lines mark our own pool.
 pub const POOL_OWNER: &str = "eci";
@@ -59,6 +62,24 @@ impl Spans {
         let next = self.0.partition_point(|span| span.1 <= start);
         self.0.get(next).is_some_and(|span| span.0 < end)
     }
+
+    /// Whether every host id of the map is in the set.
+    pub fn contain(&self, map: IdMap) -> bool {
+        let (start, end) = bounds(map);
+        let next = self.0.partition_point(|span| span.1 <= start);
+        self.0.get(next).is_some_and(|span| span.0 <= start && end <= span.1)
+    }
+}
+
+impl fmt::Display for Spans {
+    /// First and last id of each interval: `0-65535, 100000-165535`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("no id");
+        }
+        let spans: Vec<_> = self.0.iter().map(|(start, end)| format!("{start}-{}", end - 1)).collect();
+        f.write_str(&spans.join(", "))
+    }
 }
 
 impl FromIterator<IdMap> for Spans {
@@ -91,6 +112,8 @@ pub struct HostIds {
     pub passwd: String,
     /// `/etc/group`
     pub group: String,
+    /// Which ids there are.
+    pub mapped: Mapped,
 }
 
 impl HostIds {
@@ -128,6 +151,7 @@ impl HostIds {
 pub struct Pool {
     parts: Vec<IdMap>,
     foreign: Spans,
+    mapped: Mapped,
     marked: bool,
 }
 
@@ -138,7 +162,7 @@ impl Pool {
     /// # Errors
     /// The lines of `eci` differ between the two files, begin below id 65536 or hold no whole range, and the config does not decide.
     pub fn new(config: &Ranges, host: &HostIds) -> Result<Self, Refusal> {
-        let foreign = host.foreign();
+        let (foreign, mapped) = (host.foreign(), host.mapped.clone());
         if *config == Ranges::default()
             && let Some(parts) = host.marked()?
         {
@@ -149,20 +173,34 @@ impl Pool {
             if parts.iter().all(|part| part.size < RANGE_SIZE) {
                 return refuse("a range of 65536 ids does not fit");
             }
-            return Ok(Self { parts, foreign, marked: true });
+            return Ok(Self { parts, foreign, mapped, marked: true });
         }
         let host = config.first.unwrap_or(Ranges::DEFAULT_FIRST);
         let count = config.count.unwrap_or(Ranges::DEFAULT_COUNT);
         let size = count.saturating_mul(RANGE_SIZE).min(u32::MAX - host);
-        Ok(Self { parts: vec![IdMap { host, size }], foreign, marked: false })
+        Ok(Self { parts: vec![IdMap { host, size }], foreign, mapped, marked: false })
     }
 
-    /// Every range of the pool, lowest first, also those that others use.
+    /// Every range of the pool that is mapped where we run, lowest first, also those that others use.
     pub fn ranges(&self) -> impl Iterator<Item = IdMap> + '_ {
+        self.all().filter(|range| self.mapped.has(*range))
+    }
+
+    fn all(&self) -> impl Iterator<Item = IdMap> + '_ {
         self.parts.iter().flat_map(|part| {
             let starts = (0..part.size / RANGE_SIZE).map(|index| part.host + index * RANGE_SIZE);
             starts.map(|host| IdMap { host, size: RANGE_SIZE })
         })
+    }
+
+    /// Which ids there are where we run.
+    pub fn mapped(&self) -> &Mapped {
+        &self.mapped
+    }
+
+    /// The lowest range of a pool of which none is mapped where we run.
+    pub fn unmapped(&self) -> Option<IdMap> {
+        if self.ranges().next().is_none() { self.all().next() } else { None }
     }
 
     /// Whether another owner or an account has one of the map's host ids.
@@ -177,7 +215,9 @@ impl Pool {
 
     /// Where the pool's size is set, for the message of an exhausted pool.
     pub fn setting(&self) -> &'static str {
-        if self.marked {
+        if self.all().any(|range| !self.mapped.has(range)) {
+            "the size of the map of the user namespace that eci runs in"
+        } else if self.marked {
             "the lines of \"eci\" in /etc/subuid and /etc/subgid"
         } else {
             "ranges.count in /etc/eci/config.toml"

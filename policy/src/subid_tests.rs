@@ -5,13 +5,14 @@ use proptest::prelude::*;
 use super::{HostIds, Pool, Spans, SubIds, parse_accounts, parse_subids};
 use crate::config::Ranges;
 use crate::idmap::{IdMap, RANGE_SIZE};
+use crate::mapped::Mapped;
 
 fn range(host: u32) -> IdMap {
     IdMap { host, size: RANGE_SIZE }
 }
 
 fn pool(config: Ranges, subids: &str, passwd: &str) -> Pool {
-    let host = HostIds { subuid: subids.into(), subgid: subids.into(), passwd: passwd.into(), group: String::new() };
+    let host = HostIds { subuid: subids.into(), subgid: subids.into(), passwd: passwd.into(), ..HostIds::default() };
     Pool::new(&config, &host).expect("a pool")
 }
 
@@ -66,6 +67,21 @@ fn lines_of_eci_that_no_range_can_come_from_are_refused() {
     let small = "/etc/subuid: \"eci\": a range of 65536 ids does not fit";
     assert_eq!(build("eci:100000:65535", "eci:100000:65535"), Err(small.into()));
     assert_eq!(build("eci:100000:65536", "eci:100000:65536"), Ok(1));
+}
+
+#[test]
+fn only_ranges_that_are_mapped_are_given() {
+    let within = |size: u32| {
+        let map = format!("0 1000000 {size}\n");
+        let host = HostIds { mapped: Mapped::of(&map, &map), ..HostIds::default() };
+        Pool::new(&Ranges::default(), &host).expect("a pool")
+    };
+    let (large, exact, small) = (within(300_000), within(165_536), within(165_535));
+    assert_eq!(large.ranges().map(|range| range.host).collect::<Vec<_>>(), [100_000, 165_536, 231_072]);
+    assert_eq!(large.setting(), "the size of the map of the user namespace that eci runs in");
+    assert_eq!((exact.lowest_free(&Spans::default()), exact.unmapped()), (Some(range(100_000)), None));
+    assert_eq!((small.lowest_free(&Spans::default()), small.unmapped()), (None, Some(range(100_000))));
+    assert_eq!(small.mapped().to_string(), "0-165534");
 }
 
 #[test]

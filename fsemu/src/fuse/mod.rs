@@ -45,8 +45,11 @@ use session::Session;
 /// Of mount_setattr(2).
 const ATTRIBUTES: u64 = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
 
+/// The source that mountinfo names.
+pub const SOURCE: &str = "eci";
+
 /// Makes the filesystem: its mount, attached nowhere, and the descriptor to [`serve`]. Both belong to the user
-/// namespace of the caller, which must be the host's, so that the host may read too.
+/// namespace of the caller, which must be the engine's, so that the engine's host may read too.
 ///
 /// # Errors
 /// When `/dev/fuse` cannot be opened, or what the kernel says of the mount.
@@ -63,7 +66,7 @@ pub fn mount() -> userns::Result<(Detached, OwnedFd)> {
         flag("allow_other"),
         flag("default_permissions"),
     ];
-    let mount = Detached::filesystem("fuse", Some("eci"), &options, &[])?;
+    let mount = Detached::filesystem("fuse", Some(SOURCE), &options, &[])?;
     mount.set_flags(MountFlags { set: ATTRIBUTES, clear: 0 }, false)?;
     Ok((mount, device))
 }

@@ -68,6 +68,7 @@ struct Prepared {
     config: policy::config::Container,
     filters: Vec<Program>,
     hierarchies: Vec<String>,
+    nested: bool,
     views: Option<Views>,
     binds: Rules,
     basis: Basis,
@@ -87,7 +88,7 @@ pub(super) async fn create(
     let names = Names { container: request.id.clone(), namespace: shared.namespace.clone() };
     let init = Process::new(String::new(), Streams::new(request.stdio.clone(), names.clone()));
     let Prepared { subject, draft, plan, joined, id_map, cgroup, process, config, filters, .. } = prepared;
-    let Prepared { hierarchies, views, binds, basis, .. } = prepared;
+    let Prepared { hierarchies, nested, views, binds, basis, .. } = prepared;
     let grounds = Grounds {
         names,
         traps: Traps::new(),
@@ -105,7 +106,7 @@ pub(super) async fn create(
     };
     let built = match draft.share_lease() {
         Ok(lease) => {
-            let order = Order { plan, joined, lease, filters, hierarchies, binds, basis };
+            let order = Order { plan, joined, lease, filters, hierarchies, nested, binds, basis };
             build(&request, shared, &init, &grounds, order).await
         }
         Err(error) => Err(error),
@@ -229,6 +230,7 @@ fn ready(
         config,
         filters,
         hierarchies,
+        nested: layout.in_user_namespace,
         views,
         binds,
         basis,
@@ -250,6 +252,7 @@ struct Order {
     lease: OwnedFd,
     filters: Vec<Program>,
     hierarchies: Vec<String>,
+    nested: bool,
     binds: Rules,
     basis: Basis,
 }
@@ -274,6 +277,7 @@ async fn build(
         id: request.id.clone(),
         plan: order.plan,
         id_map: grounds.id_map,
+        nested: order.nested,
         joins: order.joined.joins,
         rootfs: request.rootfs.clone(),
         hand_over_root: lock(&grounds.views).is_some(),

@@ -22,10 +22,11 @@ use userns::tree::Tree;
 
 use super::binds::Sources;
 use super::channel::Channel;
+use super::clocks::{self, Boot};
 use super::init::{self, Init};
 use super::message::{BuildOrder, Failure, Proceed, Report};
 use super::mounts::Builder;
-use super::namespaces::{self, Boot, Peer};
+use super::namespaces::{self, Peer};
 use super::{dev, emulation, hooks, leaf, process, tell_of_self, user_limit};
 use crate::failpoint;
 use crate::sys::clone::{Cloned, SIBLING, clone3};
@@ -76,7 +77,7 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
         let made = user_limit::make(control, &order, limit, proc.as_fd())?;
         fds.joined.insert(0, (NamespaceKind::User, made));
     }
-    let boot = Boot::now();
+    let boot = Boot::now(proc.as_fd())?;
     let (peer, init) = match fds.own.take() {
         Some(own) => clone_init_into_leaf(control, &order, fds, own, proc.as_fd())?,
         None => clone_init(control, &order, fds, new_user_namespace(&order))?,
@@ -204,7 +205,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd, 
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
     init.expect(&Sync::Settled)?;
-    namespaces::set_clocks(order, proc.as_fd(), init.pid, boot)?;
+    clocks::set(order, proc.as_fd(), init.pid, boot)?;
     if let Some(own) = &init.own {
         leaf::limit_to_one(order, own.as_fd())?;
     }

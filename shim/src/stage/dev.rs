@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{ContainerPath, DeviceNode, DeviceOwner, Mount, MountFlags, MountKind};
+use policy::plan::{ContainerPath, DeviceKind, DeviceNode, DeviceOwner, Mount, MountFlags, MountKind};
 use rustix::fs::{FileType, Mode, OFlags, Uid, makedev};
 use userns::mount::Detached;
 use userns::tree::{Node, Tree};
@@ -17,6 +17,9 @@ pub(super) const DEV: &str = "/dev";
 /// Runtime spec, config-linux, "Default Devices": name, major, minor.
 const DEFAULT_NODES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+/// The number of `/dev/null`.
+pub(super) const NULL: (u32, u32) = (1, 3);
 
 /// Runtime spec, "Dev symbolic links", and `ptmx` of the container's own devpts.
 const LINKS: [(&str, &str); 5] = [
@@ -50,7 +53,10 @@ pub(super) fn populate(builder: &Builder<'_>) -> Result<Option<Terminal>, Failur
     let dev = builder.own_dev();
     if let Some(dev) = &dev {
         for (name, major, minor) in DEFAULT_NODES {
-            node(dev.as_fd(), name, FileType::CharacterDevice, (major, minor), 0o666)?;
+            match builder.own_device(&format!("{DEV}/{name}"), DeviceKind::Char, (major, minor)) {
+                Some(own) => bind(&own, dev.as_fd(), name)?,
+                None => node(dev.as_fd(), name, FileType::CharacterDevice, (major, minor), 0o666)?,
+            }
         }
         for (name, target) in LINKS {
             match rustix::fs::symlinkat(target, dev.as_fd(), name) {
@@ -83,6 +89,16 @@ fn node(
     }
 }
 
+/// A bind of a node that there is, over an empty file in a directory.
+fn bind(own: &OwnedFd, directory: BorrowedFd<'_>, name: &str) -> Result<(), Failure> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o666)) {
+        Ok(place) => Detached::clone_of(own, false, name)?.attach_at(place).map_err(Failure::at("make device", name)),
+        Err(rustix::io::Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Failure::at("make device", name)(errno)),
+    }
+}
+
 /// A device of the spec. Its node is made in our own `/dev`; one with another place lies on a filesystem of our own and is
 /// bound to its place: nothing is left in the image's tree but, where the image has no such file, an empty one.
 fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&OwnedFd>) -> Result<(), Failure> {
@@ -95,6 +111,9 @@ fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&OwnedFd>) -> Re
         DeviceOwner::Host { uid, gid } => (uid, gid),
     };
     let number = (device.major, device.minor);
+    if let Some(own) = builder.own_device(device.path.as_str(), device.kind, number) {
+        return bind_at(builder, device, Detached::clone_of(own, false, device.path.as_str())?);
+    }
     if let Some((parent, name)) = device.path.as_str().rsplit_once('/')
         && let Some(dev) = dev
         && device.path.starts_with(&path(DEV)?)
@@ -110,11 +129,35 @@ fn make(builder: &Builder<'_>, device: &DeviceNode, dev: Option<&OwnedFd>) -> Re
     let scratch = rustix::io::fcntl_dupfd_cloexec(builder.scratch.fd(), 3).map_err(Failure::at("keep", "a tmpfs"))?;
     let made =
         Tree::new(scratch).open(&ContainerPath::root())?.mknod(&name, device.kind, number, device.mode, owner)?;
+    bind_at(builder, device, Detached::clone_of(made, false, device.path.as_str())?)
+}
+
+/// Attaches a clone of a node to a device's place.
+fn bind_at(builder: &Builder<'_>, device: &DeviceNode, node: Detached) -> Result<(), Failure> {
     let place = builder.tree.mountpoint_file(&device.path)?;
     builder
         .check_place(&place, &device.path)
         .map_err(|failure| Failure::line(format!("make device {}: {}", device.path, failure.line)))?;
-    Ok(Detached::clone_of(made, false, device.path.as_str())?.attach(&place)?)
+    Ok(node.attach(&place)?)
+}
+
+/// A device of the `/dev` that we see ourselves, at that place, of this kind and number.
+///
+/// In a user namespace nobody may make one (mknod(2)), and a node that another eci makes on behalf is that of an unlinked
+/// file, which the kernel lets nobody mount again (`d_set_mounted()` of fs/dcache.c). A bind of ours has the owner and the mode
+/// that this one has.
+pub(super) fn own(path: &str, kind: DeviceKind, (major, minor): (u32, u32)) -> Option<OwnedFd> {
+    let kind = match kind {
+        DeviceKind::Char => FileType::CharacterDevice,
+        DeviceKind::Block => FileType::BlockDevice,
+        // That one can be made.
+        DeviceKind::Fifo => return None,
+    };
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let node = rustix::fs::open(path, flags, Mode::empty()).ok()?;
+    let stat = rustix::fs::fstat(&node).ok()?;
+    let is_it = FileType::from_raw_mode(stat.st_mode) == kind && stat.st_rdev == makedev(major, minor);
+    is_it.then_some(node)
 }
 
 /// The terminal and `/dev/console`, both of the container's own devpts.
@@ -141,14 +184,20 @@ pub(super) struct Covers {
 }
 
 impl Covers {
-    /// A null device and an empty directory, read-only, on a tmpfs of our own.
+    /// A null device (`null` where one cannot be made) and an empty directory, read-only, on a tmpfs of our own.
     #[expect(clippy::disallowed_methods, reason = "single names below a descriptor of our own tmpfs")]
-    pub(super) fn new(scratch: &Detached) -> Result<Self, Failure> {
-        node(scratch.fd(), "null", FileType::CharacterDevice, (1, 3), 0o666)?;
+    pub(super) fn new(scratch: &Detached, null: Option<OwnedFd>) -> Result<Self, Failure> {
         rustix::fs::mkdirat(scratch.fd(), "empty", Mode::from_raw_mode(0o555))
             .map_err(Failure::at("make", "a mask"))?;
         let open = |name| open_path(scratch.fd(), name).map_err(Failure::at("open", "a mask"));
-        Ok(Self { file: open("null")?, directory: open("empty")? })
+        let file = match null {
+            Some(null) => null,
+            None => {
+                node(scratch.fd(), "null", FileType::CharacterDevice, NULL, 0o666)?;
+                open("null")?
+            }
+        };
+        Ok(Self { file, directory: open("empty")? })
     }
 
     /// One cover, ready to be attached.

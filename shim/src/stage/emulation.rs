@@ -14,6 +14,7 @@ use policy::plan::{Mount, MountFlags, MountKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Statx, StatxFlags, statx};
 use rustix::io::Errno;
 use userns::mount::Detached;
+use userns::mountinfo::MountEntry;
 
 use super::build::tell;
 use super::channel::Channel;
@@ -76,6 +77,7 @@ impl Emulated {
             clones = self.0.iter().map(|(_, mount)| clone(mount)).collect::<userns::Result<_>>()?;
         }
         hand_over(control, &clones)?;
+        let outer = if builder.order.nested { of_outer_eci()? } else { Vec::new() };
         for place in PLACES {
             let Some(spec) = mounted(builder.order, place) else { continue };
             let read_only = MountFlags { set: spec.flags.set & RDONLY, clear: 0 };
@@ -91,7 +93,7 @@ impl Emulated {
                 };
                 let root = shown.iter().find(|shown| shown.part == node.part()).map(|shown| shown.root.as_fd());
                 if let (Some(parent), Some(root)) = (&parent, root) {
-                    cover(builder, root, node, &Spot { parent, name, mount, read_only })?;
+                    cover(builder, root, node, &Spot { parent, name, mount, outer: &outer, read_only })?;
                 }
                 last = Some((directory, parent));
             }
@@ -139,8 +141,10 @@ fn clone(mount: &Detached) -> userns::Result<Detached> {
 struct Spot<'a> {
     parent: &'a userns::tree::Node,
     name: &'a str,
-    /// The id of the mount that it must be on.
+    /// The id of the mount that it must be on, as the kernel's own.
     mount: u64,
+    /// The filesystems that it may be on instead ([`of_outer_eci`]).
+    outer: &'a [(u32, u32)],
     /// Whether that is to be read-only.
     read_only: MountFlags,
 }
@@ -152,7 +156,9 @@ fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, spot: &Spot<'
     let is_directory = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
     let alike = is_directory == matches!(node.kind, Kind::Empty | Kind::Mirror(_));
     let is_its_own = node.is_native(found.stx_uid, found.stx_mode.into(), builder.order.id_map.host);
-    if found.stx_mnt_id != spot.mount || !alike || is_its_own {
+    let is_the_hosts =
+        found.stx_mnt_id == spot.mount || spot.outer.contains(&(found.stx_dev_major, found.stx_dev_minor));
+    if !is_the_hosts || !alike || is_its_own {
         return Ok(());
     }
     match there(Detached::clone_at(root, &node.name()))? {
@@ -162,6 +168,23 @@ fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, spot: &Spot<'
         }
         None => Ok(()),
     }
+}
+
+/// In a container of eci's, the filesystems of the emulated files of that one: a procfs or sysfs that is mounted there comes
+/// with them, and they tell of the outer container.
+fn of_outer_eci() -> Result<Vec<(u32, u32)>, Failure> {
+    let is_theirs = |mount: &MountEntry| {
+        (mount.fstype.as_str(), mount.source.as_str()) == ("fuse", fsemu::fuse::SOURCE)
+            && PLACES.iter().any(|place| mount.mount_point.starts_with(place))
+    };
+    let device = |mount: MountEntry| {
+        let (major, minor) = mount.device.split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let mut found: Vec<_> = userns::mountinfo::read()?.into_iter().filter(is_theirs).filter_map(device).collect();
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
 }
 
 /// None for what this kernel does not have.

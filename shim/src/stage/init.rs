@@ -17,7 +17,7 @@ use super::build::{self, Fds, Sync};
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Start};
 use super::process::{self, Prepared, Setup};
-use super::{filter, hooks, namespaces, stdio, tell_of_self};
+use super::{clocks, filter, hooks, namespaces, stdio, tell_of_self};
 use crate::failpoint;
 
 /// What init has.
@@ -66,7 +66,7 @@ fn live(
         return Err(Failure::line("the build stage is out of step"));
     };
     if own_clocks {
-        namespaces::enter_own_clocks(proc.as_fd())?;
+        clocks::enter_own(proc.as_fd())?;
     }
     namespaces::unshare(UnshareFlags::NEWNS).map_err(Failure::at("lock", "the mount tree"))?;
     failpoint::hit("stage-init-locked", &order.id);

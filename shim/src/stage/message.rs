@@ -33,6 +33,8 @@ pub(crate) struct BuildOrder {
     pub(crate) plan: Plan,
     /// The container's ids.
     pub(crate) id_map: IdMap,
+    /// Whether we run in a user namespace of somebody else's, as in a container.
+    pub(crate) nested: bool,
     /// Which namespaces are made and which are joined.
     pub(crate) joins: Joins,
     /// The root filesystem's mounts; empty where the engine has mounted it already.

@@ -20,6 +20,7 @@ mod binds;
 mod build;
 mod cgroupfs;
 pub(crate) mod channel;
+mod clocks;
 mod copy_up;
 mod dev;
 pub(crate) mod emulation;

@@ -4,14 +4,15 @@
 use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use policy::plan::{ContainerPath, Mount, MountFlags, MountKind, NamespaceKind};
+use policy::plan::{ContainerPath, DeviceKind, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, PROC_SUPER_MAGIC, Uid};
+use rustix::io::Errno;
 use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
 use super::binds::{Opened, Source, Sources, mount_failed};
 use super::message::{BuildOrder, Failure};
-use super::{copy_up, dev, namespaces};
+use super::{copy_up, dev, namespaces, procfs};
 
 /// `MOUNT_ATTR_RDONLY` of mount_setattr(2).
 pub(super) const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
@@ -85,9 +86,7 @@ impl<'a> Builder<'a> {
     fn attach_new(&self, mount: &Mount) -> Result<(), Failure> {
         let (detached, at) = match &mount.kind {
             MountKind::Proc { data } => (self.procfs(data)?, self.plain_directory(&mount.destination)?),
-            MountKind::Sysfs => {
-                (Detached::filesystem("sysfs", Some("sysfs"), &[], &[])?, self.plain_directory(&mount.destination)?)
-            }
+            MountKind::Sysfs => (self.sysfs()?, self.plain_directory(&mount.destination)?),
             MountKind::Mqueue => (self.mqueue()?, self.tree.mountpoint_dir(&mount.destination)?),
             MountKind::Devpts { data } => (
                 Detached::filesystem("devpts", Some("devpts"), &self.options(data)?, &[])?,
@@ -136,6 +135,11 @@ impl<'a> Builder<'a> {
             return Err(Failure::line("leads to procfs through a symlink in the image"));
         }
         Ok(())
+    }
+
+    /// A device that is bound from the `/dev` that we see, where we cannot make it: see [`dev::own`].
+    pub(super) fn own_device(&self, path: &str, kind: DeviceKind, number: (u32, u32)) -> Option<OwnedFd> {
+        if self.order.nested { dev::own(path, kind, number) } else { None }
     }
 
     /// The `/dev` of our own, if it is one.
@@ -218,8 +222,9 @@ impl<'a> Builder<'a> {
         let pid = namespaces::open_of(self.proc, self.init, NamespaceKind::Pid)?;
         let made = match Detached::filesystem("proc", Some("proc"), &data, &[("pidns", pid.as_fd())]) {
             // `pidns=` came with Linux 6.17.
-            Err(error) if error.errno() == Some(rustix::io::Errno::INVAL) => {
-                super::procfs::from_inside(pid.as_fd(), &data)?
+            Err(error) if error.errno() == Some(Errno::INVAL) => procfs::from_inside(self.proc, pid.as_fd(), &data)?,
+            Err(error) if error.errno() == Some(Errno::NOSYS) => {
+                procfs::with_children_in(self.proc, pid.as_fd(), || self.by_mount("proc", &data))?
             }
             made => made?,
         };
@@ -228,6 +233,20 @@ impl<'a> Builder<'a> {
             self.subsets.borrow_mut().push((Detached::from_fd(kept, "proc"), subset.into()));
         }
         Ok(made)
+    }
+
+    /// A sysfs of the network namespace, which this process has joined.
+    fn sysfs(&self) -> Result<Detached, Failure> {
+        match Detached::filesystem("sysfs", Some("sysfs"), &[], &[]) {
+            Err(error) if error.errno() == Some(Errno::NOSYS) => self.by_mount("sysfs", &[]),
+            made => Ok(made?),
+        }
+    }
+
+    /// As it is had in a container of eci's.
+    fn by_mount(&self, fstype: &'static str, data: &Data) -> Result<Detached, Failure> {
+        let user = namespaces::open_of(self.proc, self.init, NamespaceKind::User)?;
+        procfs::by_mount(fstype, user.as_fd(), data)
     }
 
     /// Ids in a filesystem's options are the container's; the mounter is the host's root. `linux.mountLabel` is an option
@@ -281,7 +300,8 @@ impl<'a> Builder<'a> {
         if let Some(covers) = self.covers.get() {
             return Ok(covers);
         }
-        let covers = dev::Covers::new(self.scratch)?;
+        let null = self.own_device("/dev/null", DeviceKind::Char, dev::NULL);
+        let covers = dev::Covers::new(self.scratch, null)?;
         Ok(self.covers.get_or_init(|| covers))
     }
 }

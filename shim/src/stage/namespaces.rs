@@ -7,9 +7,9 @@ use policy::idmap::IdMap;
 use policy::plan::NamespaceKind;
 use rustix::fs::{Mode, OFlags, Uid};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags};
-use rustix::time::ClockId;
 
 use super::channel::Channel;
+use super::clocks;
 use super::message::{BuildOrder, Failure};
 
 /// The other side of the build stage's socket pair with init.
@@ -102,7 +102,7 @@ fn merged(text: &str) -> Option<IdMap> {
 }
 
 /// setns(2) of one namespace.
-fn join(kind: NamespaceKind, fd: BorrowedFd<'_>) -> Result<(), Failure> {
+pub(super) fn join(kind: NamespaceKind, fd: BorrowedFd<'_>) -> Result<(), Failure> {
     rustix::thread::move_into_link_name_space(fd, Some(link_type(kind)))
         .map_err(Failure::at("join", format!("the {} namespace", name(kind))))
 }
@@ -115,56 +115,17 @@ pub(super) fn join_groups(tasks: Vec<OwnedFd>) -> Result<(), Failure> {
 }
 
 /// Init's own part, once it is root of its user namespace and in its cgroups: the namespaces that clone(2) leaves out. Says
-/// whether a time namespace is among them, for [`enter_own_clocks`].
+/// whether a time namespace is among them, for [`clocks::enter_own`].
 pub(super) fn settle(order: &BuildOrder) -> Result<bool, Failure> {
     // In a leaf it was made before.
     if !order.joins.joined.contains(&NamespaceKind::Cgroup) && !order.groups.leaf {
         unshare(UnshareFlags::NEWCGROUP).map_err(Failure::at("unshare", "the cgroup namespace"))?;
     }
-    let own_clocks = has_own_clocks(order);
+    let own_clocks = clocks::has_own(order);
     if own_clocks {
         unshare(UnshareFlags::NEWTIME).map_err(Failure::at("unshare", "the time namespace"))?;
     }
     Ok(own_clocks)
-}
-
-/// Whether the container gets a time namespace of its own.
-fn has_own_clocks(order: &BuildOrder) -> bool {
-    !order.joins.joined.contains(&NamespaceKind::Time) && host_has(NamespaceKind::Time)
-}
-
-/// When a container boots: the host's clocks, in whole seconds.
-///
-/// Whole ones, because neither clock may become negative (proc_timens_set_offset() of kernel/time/namespace.c). Taken before
-/// init is cloned: what started before the boot shows as started in billions of years (`timens_add_boottime_ns()` of
-/// fs/proc/array.c is unsigned).
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Boot {
-    monotonic: i64,
-    boottime: i64,
-}
-
-impl Boot {
-    pub(super) fn now() -> Self {
-        let seconds = |clock| rustix::time::clock_gettime(clock).tv_sec;
-        Self { monotonic: seconds(ClockId::Monotonic), boottime: seconds(ClockId::Boottime) }
-    }
-}
-
-/// Sets the clocks of the time namespace that init has made for its children. The host's root does it, because init, which
-/// nobody inside may trace, is not let near its own file.
-pub(super) fn set_clocks(order: &BuildOrder, proc: BorrowedFd<'_>, init: i32, boot: Boot) -> Result<(), Failure> {
-    if !has_own_clocks(order) {
-        return Ok(());
-    }
-    let offsets = format!("monotonic -{} 0\nboottime -{} 0\n", boot.monotonic, boot.boottime);
-    write_below(proc, &format!("{init}/timens_offsets"), &offsets)
-}
-
-/// Init's part after that: unshare(2) makes a time namespace for children only; pid 1 moves in by setns(2), which needs
-/// no fork (time_namespaces(7)). From then on the offsets cannot be changed.
-pub(super) fn enter_own_clocks(proc: BorrowedFd<'_>) -> Result<(), Failure> {
-    join(NamespaceKind::Time, open_time_for_children_of(proc, "thread-self")?.as_fd())
 }
 
 /// Opens the time namespace that a process's children are in.
@@ -181,7 +142,11 @@ pub(super) fn host_has(kind: NamespaceKind) -> bool {
 }
 
 /// Opens a namespace of a process through a procfs of the host.
-pub(super) fn open_of(proc: BorrowedFd<'_>, pid: i32, kind: NamespaceKind) -> Result<OwnedFd, Failure> {
+pub(super) fn open_of(
+    proc: BorrowedFd<'_>,
+    pid: impl std::fmt::Display,
+    kind: NamespaceKind,
+) -> Result<OwnedFd, Failure> {
     open_below(proc, &format!("{pid}/ns/{}", name(kind)))
 }
 
@@ -218,7 +183,8 @@ pub(super) fn configure(order: &BuildOrder, proc: BorrowedFd<'_>) -> Result<(), 
         // The container's root has no capability over a network namespace of the host's: what an unprivileged user may
         // do there is what it can do (ip(7), icmp(7)).
         write_below(proc, "sys/net/ipv4/ip_unprivileged_port_start", "0")?;
-        write_below(proc, "sys/net/ipv4/ping_group_range", "0 2147483647")?;
+        let gid_map = read_below(proc, "self/gid_map")?;
+        write_below(proc, "sys/net/ipv4/ping_group_range", &every_group(&gid_map, order.id_map))?;
     }
     let of_network = |name: &str| name.starts_with(NET);
     set_sysctls(order, proc, of_network)?;
@@ -261,6 +227,16 @@ fn set_sysctls(order: &BuildOrder, proc: BorrowedFd<'_>, wanted: impl Fn(&str) -
 
 /// The one sysctl of a namespace whose value is ids: those of the writer's user namespace, which is the host's.
 const PING_GROUPS: &str = "net.ipv4.ping_group_range";
+
+/// As many groups as may ping, with this `gid_map` of ours. The kernel takes only those that are mapped (EINVAL:
+/// `ipv4_ping_group_range()` of net/ipv4/sysctl_net_ipv4.c); where they are no single run, the container's.
+fn every_group(gid_map: &str, of_container: IdMap) -> String {
+    let most = i32::MAX.unsigned_abs();
+    match merged(gid_map) {
+        Some(map) => format!("0 {}", map.size.saturating_sub(1).min(most)),
+        None => host_groups(&format!("0 {most}"), of_container),
+    }
+}
 
 /// A range of the container's groups as the host counts, as far as the container has them. What is no such range (`1 0`
 /// is nobody) stays as it is.
@@ -332,6 +308,18 @@ mod tests {
             ("junk", "junk"),
         ] {
             assert_eq!(host_groups(value, map), written);
+        }
+    }
+
+    #[test]
+    fn groups_that_may_ping_are_mapped() {
+        let map = IdMap { host: 100_000, size: 65536 };
+        for (gid_map, groups) in [
+            ("         0          0 4294967295\n", "0 2147483647"),
+            ("0 1000000 1048576\n", "0 1048575"),
+            ("100000 1000000 65536\n", "100000 165535"),
+        ] {
+            assert_eq!(every_group(gid_map, map), groups);
         }
     }
 

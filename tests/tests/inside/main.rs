@@ -5,6 +5,7 @@
 mod devices;
 mod engines;
 mod mounts;
+mod nested_eci;
 mod nodes;
 mod runtimes;
 mod sandboxes;

@@ -12,6 +12,7 @@ use rustix::fs::fstat;
 use super::dir::{Allocation, StateDir};
 use super::error::LeaseError;
 use super::held::{Lease, Note, now};
+use super::host::{check_mapped, read_mapped};
 use super::info::members;
 use super::layer::LayerId;
 use super::name::{LeaseName, tag_of};
@@ -51,8 +52,11 @@ impl Leases {
     /// that has been stopped for longest (said in [`Lease::notes`]).
     ///
     /// # Errors
-    /// Every range is in use ([`LeaseError::Exhausted`]), or the state directory cannot be read or written.
+    /// No range is mapped where we run ([`LeaseError::Unmapped`]), every range is in use ([`LeaseError::Exhausted`]), or the state directory cannot be read or written.
     pub fn acquire(&self, request: &Request, pool: &Pool) -> Result<Lease, LeaseError> {
+        if let Some(range) = pool.unmapped() {
+            return Err(LeaseError::Unmapped { range, mapped: pool.mapped().clone() });
+        }
         let allocation = self.dir.lock()?;
         let entries = scan(&allocation)?;
         let taken: Spans = entries.iter().map(|entry| entry.name.map()).collect();
@@ -68,8 +72,10 @@ impl Leases {
     /// (said in [`Lease::notes`]); a stopped container whose range, chosen by eci, lies in the map loses it.
     ///
     /// # Errors
-    /// Any other overlap with a living container ([`LeaseError::Overlap`]), or the state directory cannot be used.
+    /// It is not mapped where we run ([`LeaseError::UnmappedMap`]), any other overlap with a living container
+    /// ([`LeaseError::Overlap`]), or the state directory cannot be used.
     pub fn acquire_map(&self, request: &Request, map: IdMap) -> Result<Lease, LeaseError> {
+        check_mapped(map, read_mapped()?)?;
         let allocation = self.dir.lock()?;
         let entries = scan(&allocation)?;
         let (mut shared, mut lost) = (Vec::new(), Vec::new());
@@ -159,7 +165,7 @@ fn former(entries: &[Entry], request: &Request, pool: &Pool) -> Option<IdMap> {
     let range = latest.max_by_key(|entry| entry.stopped().map(State::last_seen))?.name.map();
     // Others may have got the ids since: an owner in subuid, a spec's map, members of the pod that outlived it.
     let living = entries.iter().any(|entry| entry.stopped().is_none() && entry.name.map().overlaps(range));
-    (!living && !pool.is_foreign(range)).then_some(range)
+    (!living && !pool.is_foreign(range) && pool.mapped().has(range)).then_some(range)
 }
 
 /// The range of the container that has been stopped for longest, of those that eci chose.

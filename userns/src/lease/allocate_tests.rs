@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use policy::config::Ranges;
 use policy::idmap::{IdMap, RANGE_SIZE};
+use policy::mapped::Mapped;
 use policy::subid::{HostIds, Pool};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -263,6 +264,32 @@ fn a_map_takes_the_range_of_a_stopped_container_but_the_pool_takes_no_stopped_ma
     assert!(matches!(error, LeaseError::Exhausted { .. }), "{error}");
     host.remove("m");
     assert!(host.leases.acquire(&host.container("a"), &pool).is_ok());
+}
+
+#[test]
+fn a_pool_of_which_nothing_is_mapped_is_refused_and_nothing_is_made() {
+    let host = Host::new();
+    let within = |size: u32| {
+        let map = format!("0 1000000 {size}\n");
+        let ids = HostIds { mapped: Mapped::of(&map, &map), ..HostIds::default() };
+        Pool::new(&Ranges::default(), &ids).expect("a pool")
+    };
+    let refusal =
+        host.leases.acquire(&host.container("a"), &within(65536)).expect_err("no range is mapped").to_string();
+    let reason = "no id range: cannot give the container the host ids 100000-165535, as the user namespace that eci runs in \
+                  maps only 0-65535; give the outer container a larger map";
+    assert_eq!((refusal.as_str(), host.files()), (reason, Vec::new()));
+    let lease = host.leases.acquire(&host.container("a"), &within(165_536)).expect("one range is mapped");
+    assert_eq!(lease.id_map(), nth(0));
+    let full = host.leases.acquire(&host.container("b"), &within(165_536)).expect_err("not two").to_string();
+    assert!(
+        full.contains("all 1 ranges")
+            && full.ends_with("raise the size of the map of the user namespace that eci runs in")
+    );
+    // A range that the container had before must be mapped, too.
+    lease.release().expect("release");
+    let later = host.leases.acquire(&host.container("a"), &within(65536));
+    assert!(matches!(later, Err(LeaseError::Unmapped { .. })));
 }
 
 #[test]

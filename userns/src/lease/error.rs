@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use policy::idmap::IdMap;
+use policy::mapped::Mapped;
 
 use super::state::Holder;
 
@@ -42,6 +43,29 @@ pub enum LeaseError {
         foreign: usize,
         /// What sets the pool's size.
         setting: &'static str,
+    },
+    /// No range of the pool is mapped in the user namespace that we run in: eci in a container whose map is too small.
+    #[error(
+        "no id range: cannot give the container the host ids {}, as the user namespace that eci runs in maps only {mapped}; \
+         give the outer container a larger map",
+        span(*.range)
+    )]
+    Unmapped {
+        /// The lowest range of the pool.
+        range: IdMap,
+        /// What is mapped.
+        mapped: Mapped,
+    },
+    /// A map that a spec brings has ids that are not mapped in the user namespace that we run in.
+    #[error(
+        "linux.uidMappings: cannot give the container the host ids {}, as the user namespace that eci runs in maps only {mapped}",
+        span(*.map)
+    )]
+    UnmappedMap {
+        /// The spec's map.
+        map: IdMap,
+        /// What is mapped.
+        mapped: Mapped,
     },
     /// A map that a spec brings has ids of a living container.
     #[error(

@@ -1,8 +1,10 @@
-//! The host's side of the pool: the files that say who else uses ids.
+//! The host's side of the pool: the files that say who else uses ids, and which ids there are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use policy::config::Ranges;
+use policy::idmap::IdMap;
+use policy::mapped::Mapped;
 use policy::subid::{HostIds, Pool};
 
 use super::error::LeaseError;
@@ -14,17 +16,38 @@ use super::error::LeaseError;
 /// # Errors
 /// A file exists and cannot be read, or the lines that mark our own pool cannot be one.
 pub fn read_pool(config: &Ranges, etc: &Path) -> Result<Pool, LeaseError> {
-    let read = |name| {
-        let path = etc.join(name);
-        match std::fs::read(&path) {
-            Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            Err(source) => Err(LeaseError::Io { step: "read", path, source }),
-        }
+    let read = |name| read(etc.join(name));
+    let host = HostIds {
+        subuid: read("subuid")?,
+        subgid: read("subgid")?,
+        passwd: read("passwd")?,
+        group: read("group")?,
+        mapped: read_mapped()?,
     };
-    let host =
-        HostIds { subuid: read("subuid")?, subgid: read("subgid")?, passwd: read("passwd")?, group: read("group")? };
     Ok(Pool::new(config, &host)?)
+}
+
+/// The ids of the user namespace that we run in.
+///
+/// # Errors
+/// A file of procfs cannot be read.
+pub(super) fn read_mapped() -> Result<Mapped, LeaseError> {
+    let [uids, gids] = ["/proc/self/uid_map", "/proc/self/gid_map"].map(|path| read(path.into()));
+    Ok(Mapped::of(&uids?, &gids?))
+}
+
+/// Refuses a spec's map of which some id is none of these.
+pub(super) fn check_mapped(map: IdMap, mapped: Mapped) -> Result<(), LeaseError> {
+    if mapped.has(map) { Ok(()) } else { Err(LeaseError::UnmappedMap { map, mapped }) }
+}
+
+/// A file's text; none where there is no such file.
+fn read(path: PathBuf) -> Result<String, LeaseError> {
+    match std::fs::read(&path) {
+        Ok(content) => Ok(String::from_utf8_lossy(&content).into_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(source) => Err(LeaseError::Io { step: "read", path, source }),
+    }
 }
 
 #[cfg(test)]
@@ -32,7 +55,7 @@ mod tests {
     use policy::config::Ranges;
     use policy::subid::Spans;
 
-    use super::read_pool;
+    use super::{IdMap, Mapped, check_mapped, read_pool};
 
     #[test]
     fn each_file_keeps_its_ids() {
@@ -47,6 +70,18 @@ mod tests {
             std::fs::write(temp.path().join(name), line).expect("write");
             assert_eq!(lowest(), Some(165_536 + 65536 * index as u32), "{name}");
         }
+    }
+
+    #[test]
+    fn a_map_of_a_spec_must_be_mapped() {
+        let check = |host| {
+            let map = "0 1000000 131072\n";
+            check_mapped(IdMap { host, size: 65536 }, Mapped::of(map, map)).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(65536), Ok(()));
+        let reason = "linux.uidMappings: cannot give the container the host ids 65537-131072, as the user namespace that eci \
+                      runs in maps only 0-131071";
+        assert_eq!(check(65537), Err(reason.into()));
     }
 
     #[test]

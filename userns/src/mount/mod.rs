@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use policy::plan::{MountFlags, Propagation};
 use rustix::fs::CWD;
+use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 pub(crate) use filesystem::Context;
@@ -89,8 +90,7 @@ impl Detached {
         let mut flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-        let fd = rustix::mount::open_tree(source, c"", flags)
-            .map_err(|errno| Error::failed("clone the mount of", name, errno))?;
+        let fd = rustix::mount::open_tree(source, c"", flags).map_err(|errno| not_cloned(name, errno))?;
         Ok(Self { fd, name: name.to_owned(), below: Vec::new(), note: None })
     }
 
@@ -104,8 +104,7 @@ impl Detached {
         }
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
-        let fd = rustix::mount::open_tree(directory, name, flags)
-            .map_err(|errno| Error::failed("clone the mount of", name, errno))?;
+        let fd = rustix::mount::open_tree(directory, name, flags).map_err(|errno| not_cloned(name, errno))?;
         Ok(Self { fd, name: name.to_owned(), below: Vec::new(), note: None })
     }
 
@@ -117,7 +116,7 @@ impl Detached {
         let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
         flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
         let fd = rustix::mount::open_tree(CWD, source, flags)
-            .map_err(|errno| Error::failed("clone the mount of", source.display(), errno))?;
+            .map_err(|errno| not_cloned(&source.display().to_string(), errno))?;
         Ok(Self { fd, name: source.display().to_string(), below: Vec::new(), note: None })
     }
 
@@ -200,6 +199,14 @@ impl Detached {
             self.below.iter().try_for_each(|(_, mount)| mount.set_attr(step, true, attr))?;
         }
         Ok(())
+    }
+}
+
+/// In a container of eci's ENOSYS stands for the kernel's EINVAL: it leads tools to mount(2).
+fn not_cloned(name: &str, errno: Errno) -> Error {
+    match errno {
+        Errno::NOSYS => Error::refused(name, "has locked mounts below, without which the kernel does not clone it"),
+        errno => Error::failed("clone the mount of", name, errno),
     }
 }
 

@@ -8,6 +8,7 @@ use policy::config::Config;
 use policy::idmap::IdMap;
 use rustix::fs::{Mode, OFlags};
 use syscall_trap::filter::{Instruction, Program};
+use userns::lease::LeaseError;
 use userns::mount::{Detached, MountIds};
 
 use crate::container::cgroup::Layout;
@@ -126,6 +127,9 @@ fn cgroups() -> Option<String> {
 fn pool(config: Result<Config, Error>) -> Result<(usize, usize), String> {
     let config = config.map_err(|error| error.to_string())?;
     let pool = userns::lease::read_pool(&config.ranges, Path::new("/etc")).map_err(|error| error.to_string())?;
+    if let Some(range) = pool.unmapped() {
+        return Err(LeaseError::Unmapped { range, mapped: pool.mapped().clone() }.to_string());
+    }
     Ok((pool.ranges().count(), pool.ranges().filter(|range| !pool.is_foreign(*range)).count()))
 }
 

@@ -77,7 +77,7 @@ impl Layout {
         if hierarchies.is_empty() {
             return Err(Error::NoHierarchy);
         }
-        let in_user_namespace = !is_initial_map(&read("/proc/self/uid_map")?);
+        let in_user_namespace = !policy::mapped::is_initial(&read("/proc/self/uid_map")?);
         Ok(Self { hierarchies, in_user_namespace })
     }
 
@@ -91,11 +91,6 @@ impl Layout {
         let below = self.hierarchies.iter().filter(|it| path != it.mount_point && path.starts_with(&it.mount_point));
         below.max_by_key(|hierarchy| hierarchy.mount_point.as_os_str().len())
     }
-}
-
-/// Whether `uid_map` is the initial user namespace's (user_namespaces(7)).
-fn is_initial_map(uid_map: &str) -> bool {
-    uid_map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// A line of mountinfo (proc_pid_mountinfo(5)) that mounts a hierarchy.
@@ -260,12 +255,6 @@ mod tests {
         // The whole hierarchy elsewhere wins over the part.
         let both = format!("{part}10 8 0:32 / /mnt/all\\040of\\134it rw - cgroup cgroup rw,memory\n");
         assert_eq!(parse_all(&both, "4:memory:/docker/c1\n")[0].mount_point, Path::new("/mnt/all of\\it"));
-    }
-
-    #[test]
-    fn the_initial_map_is_told_from_others() {
-        assert!(is_initial_map("         0          0 4294967295\n"));
-        assert!(!is_initial_map("         0     100000      65536\n") && !is_initial_map(""));
     }
 
     proptest! {
