@@ -11,6 +11,8 @@
 
 mod caller;
 mod place;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
