@@ -26,7 +26,7 @@ async fn an_inner_engine_limits_devices_of_its_groups() {
     let expected = "without done\nload done\nload in a thread done\nclose-on-exec 1\nattach done\ndenied EPERM\n\
         denied below EPERM\nallow below done\ndenied all the same EPERM\nquery done\nprograms 1\nby id done\ninfo done\n\
         it is inner, 1 0\nreplace done\nallowed done\nadd done\nquery for less ENOSPC\nprograms 2\ndetach done\n\
-        detach again ENOENT\nallowed again done\nreplace nothing EBADF\n";
+        detach again ENOENT\nallowed again done\nreplace nothing EBADF";
     for _ in 0..2 {
         let said = inside(&container, "device-program /sys/fs/cgroup/c1").await;
         assert_eq!(said.ok(), expected);
@@ -39,7 +39,7 @@ async fn an_inner_engine_limits_devices_of_its_groups() {
 const REFUSED: &str = "load done\nits own group EPERM\nwhat its own group has EPERM\nand those above EPERM\n\
     detach from its own EPERM\nthe parent of its mount EBADF\nno group EBADF\nno descriptor EBADF\na socket filter EPERM\n\
     a kprobe EPERM\na cgroup's packets EPERM\na helper EPERM\na loop EPERM\na pointer EACCES\na map EPERM\n\
-    the next program EPERM\na link EPERM\nprograms 1\n";
+    the next program EPERM\na link EPERM\nprograms 1";
 
 #[tokio::test]
 async fn nothing_above_its_own_groups_is_reached() {
@@ -69,8 +69,8 @@ async fn they_are_for_its_root_alone() {
 
     // Whoever may not have them has the base filter's answer to everything.
     let (plain, _) = engine(Bundle::new().with_inside()).await;
-    let said = inside(&plain, "bpf-refused /").await.ok();
-    assert!(said.lines().filter(|line| line.ends_with(" EPERM")).count() >= 16, "{said}");
+    let said = inside(&plain, "bpf-refused /").await;
+    assert!(said.ok().lines().all(|line| line.ends_with(" EPERM") || line == "programs 0"), "{said:?}");
     plain.end().await;
     let profile = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
         "syscalls": [{ "names": ["bpf"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38 }] });
