@@ -305,7 +305,7 @@ static const struct {
     {"abis", 0, abis},
     {"device-program", 1, device_program},
     {"attach", 1, attach},
-    {"bpf-refused", 1, bpf_refused},
+    {"bpf-refused", 2, bpf_refused},
     {"many-programs", 0, many_programs},
 };
 

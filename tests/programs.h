@@ -111,7 +111,7 @@ static void attach(char **args) {
     need(attach_to(group, need(load_verdict(0)), BPF_F_ALLOW_MULTI, 0));
 }
 
-// bpf-refused OWN: all that is refused, to a container whose own group is OWN, with what each is told.
+// bpf-refused OWN BELOW: all that is refused, to a container whose own group is OWN, with what each is told.
 static void bpf_refused(char **args) {
     const struct bpf_insn plain[] = VERDICT(1);
     const struct bpf_insn helper[] = {{.code = BPF_JMP | BPF_CALL, .imm = BPF_FUNC_ktime_get_ns}, {.code = BPF_JMP | BPF_EXIT}};
@@ -131,7 +131,12 @@ static void bpf_refused(char **args) {
     said("no descriptor", attach_to(999, allow, BPF_F_ALLOW_MULTI, 0));
     said("a socket filter", load_as(BPF_PROG_TYPE_SOCKET_FILTER, plain, 2));
     said("a kprobe", load_as(BPF_PROG_TYPE_KPROBE, plain, 2));
-    said("a cgroup's packets", load_as(BPF_PROG_TYPE_CGROUP_SKB, plain, 2));
+    said("a cgroup's packets", load_as(BPF_PROG_TYPE_CGROUP_SKB, leak, 2));
+    int packets = load_as(BPF_PROG_TYPE_CGROUP_SKB, plain, 2);
+    said("a library's try", packets);
+    said("as a device's", attach_to(need(open(args[1], O_RDONLY)), packets, BPF_F_ALLOW_MULTI, 0));
+    union bpf_attr ingress = {.target_fd = own, .attach_bpf_fd = packets, .attach_type = BPF_CGROUP_INET_INGRESS};
+    said("as packets'", bpf(BPF_PROG_ATTACH, &ingress));
     said("a helper", load_as(BPF_PROG_TYPE_CGROUP_DEVICE, helper, 2));
     said("a loop", load_as(BPF_PROG_TYPE_CGROUP_DEVICE, loop, 3));
     said("a pointer", load_as(BPF_PROG_TYPE_CGROUP_DEVICE, leak, 2));

@@ -14,7 +14,8 @@ pub(crate) const PROG_GET_FD_BY_ID: i32 = 13;
 pub(crate) const OBJ_GET_INFO_BY_FD: i32 = 15;
 pub(crate) const PROG_QUERY: i32 = 16;
 
-/// `BPF_PROG_TYPE_CGROUP_DEVICE` and `BPF_CGROUP_DEVICE`.
+/// `BPF_PROG_TYPE_CGROUP_SKB`, `BPF_PROG_TYPE_CGROUP_DEVICE` and `BPF_CGROUP_DEVICE`.
+pub(crate) const TYPE_CGROUP_SKB: u32 = 8;
 pub(crate) const TYPE_CGROUP_DEVICE: u32 = 15;
 pub(crate) const CGROUP_DEVICE: u32 = 6;
 
@@ -96,9 +97,11 @@ fn descriptor(number: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// A device program that may be loaded.
+/// A program that may be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
+    /// `BPF_PROG_TYPE_*`
+    pub(crate) kind: u32,
     /// `struct bpf_insn` each.
     pub instructions: Vec<[u8; 8]>,
     /// Its licence, which the kernel compares with those that are the GPL's.
@@ -110,20 +113,20 @@ pub struct Program {
 }
 
 impl Program {
-    /// One of our own, without a name.
+    /// A device program of our own, without a name.
     pub fn plain(instructions: Vec<[u8; 8]>) -> Self {
-        Self { instructions, licence: c"Apache-2.0".to_owned(), flags: 0, name: [0; 16] }
+        Self { kind: TYPE_CGROUP_DEVICE, instructions, licence: c"Apache-2.0".to_owned(), flags: 0, name: [0; 16] }
     }
 }
 
-/// Loads a device program, with no more capabilities than that takes: without CAP_PERFMON the verifier lets no pointer leak
+/// Loads a program, with no more capabilities than that takes: without CAP_PERFMON the verifier lets no pointer leak
 /// and puts its barriers against speculation in.
 ///
 /// # Errors
 /// Those of bpf(2): EACCES or EINVAL from the verifier, E2BIG, EPERM without CAP_BPF and CAP_NET_ADMIN.
 pub fn load(program: &Program) -> io::Result<OwnedFd> {
     let mut load = Load {
-        prog_type: TYPE_CGROUP_DEVICE,
+        prog_type: program.kind,
         insn_cnt: u32::try_from(program.instructions.len()).map_err(|_| io::Error::from_raw_os_error(libc::E2BIG))?,
         insns: program.instructions.as_ptr() as u64,
         license: program.licence.as_ptr() as u64,

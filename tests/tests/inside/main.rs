@@ -6,6 +6,7 @@ mod devices;
 mod engines;
 mod mounts;
 mod nodes;
+mod programs;
 mod runtimes;
 mod sandboxes;
 mod setup;

@@ -24,6 +24,9 @@ const OPERATION: u8 = 0xf0;
 const JA: u8 = 0x00;
 const CALL: u8 = 0x80;
 const EXIT: u8 = 0x95;
+/// `BPF_ALU | BPF_MOV | BPF_K`, and of 64 bits.
+const MOVE: u8 = 0xb4;
+const MOVE64: u8 = 0xb7;
 /// `BPF_END`, and `BPF_JSLE`: the last ones.
 const LAST: u8 = 0xd0;
 
@@ -38,6 +41,11 @@ pub(super) fn are_plain(instructions: &[[u8; 8]]) -> bool {
         }
     }
     true
+}
+
+/// Whether they are `r0 = CONSTANT; exit`, which does nothing wherever it is run.
+pub(super) fn are_a_constant(instructions: &[[u8; 8]]) -> bool {
+    matches!(instructions, [[MOVE | MOVE64, 0, 0, 0, ..], [EXIT, 0, ..]])
 }
 
 /// Whether one is. `second` is its other half.

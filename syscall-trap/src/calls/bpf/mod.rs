@@ -16,7 +16,7 @@ use crate::notify::Answer;
 use crate::notify::memory::{self, Memory};
 use crate::sys::bpf::{
     ALLOW_MULTI, ALLOW_OVERRIDE, CGROUP_DEVICE, OBJ_GET_INFO_BY_FD, PROG_ATTACH, PROG_DETACH, PROG_GET_FD_BY_ID,
-    PROG_LOAD, PROG_QUERY, Program, REPLACE, TYPE_CGROUP_DEVICE,
+    PROG_LOAD, PROG_QUERY, Program, REPLACE, TYPE_CGROUP_DEVICE, TYPE_CGROUP_SKB,
 };
 
 /// A call that may be served. Descriptors are the caller's, addresses of its memory.
@@ -82,6 +82,9 @@ const MOST_INSTRUCTIONS: u32 = 4096;
 /// `BPF_F_STRICT_ALIGNMENT`
 const STRICT_ALIGNMENT: u32 = 1;
 
+/// What may be said of an attachment.
+const FLAGS: u32 = ALLOW_OVERRIDE | ALLOW_MULTI | REPLACE;
+
 /// How much of a licence the kernel takes.
 const LICENCE: usize = 127;
 
@@ -122,10 +125,16 @@ fn decode(registers: &Registers, memory: &impl Memory) -> Result<Bpf, Answer> {
 
 fn load(attributes: &Attributes, memory: &impl Memory) -> Result<Bpf, Answer> {
     let (kind, count, flags) = (attributes.word(0), attributes.word(4), attributes.word(44));
-    // `expected_attach_type` may be left out. What is no part of a plain program (types, other programs, devices) may not be there.
-    let expected = [0, CGROUP_DEVICE].contains(&attributes.word(68));
+    let is_served = match (kind, attributes.word(68)) {
+        // `expected_attach_type` may be left out.
+        (TYPE_CGROUP_DEVICE, 0 | CGROUP_DEVICE) => true,
+        // By this the library of runc (cilium/ebpf) finds out whether programs can be attached at all.
+        (TYPE_CGROUP_SKB, 0) => count == 2,
+        _ => false,
+    };
+    // What is no part of a plain program (types, other programs, network devices) may not be there.
     let plain = attributes.word(64) == 0 && attributes.is_zero_from(72);
-    if kind != TYPE_CGROUP_DEVICE || flags & !STRICT_ALIGNMENT != 0 || !expected || !plain {
+    if !is_served || !plain || flags & !STRICT_ALIGNMENT != 0 {
         return Err(REFUSED);
     }
     if count == 0 || count > MOST_INSTRUCTIONS {
@@ -133,12 +142,15 @@ fn load(attributes: &Attributes, memory: &impl Memory) -> Result<Bpf, Answer> {
     }
     let bytes = memory::bytes(memory, attributes.long(8), count as usize * 8)?;
     let (instructions, _) = bytes.as_chunks::<8>();
-    if !instruction::are_plain(instructions) {
+    if !instruction::are_plain(instructions)
+        || (kind != TYPE_CGROUP_DEVICE && !instruction::are_a_constant(instructions))
+    {
         return Err(REFUSED);
     }
     let mut licence = memory::name(memory, attributes.long(16))?.ok_or(Answer::Errno(libc::EFAULT))?;
     licence.truncate(LICENCE);
     let program = Program {
+        kind,
         instructions: instructions.to_vec(),
         licence: CString::new(licence).map_err(|_| INVALID)?,
         flags,
@@ -150,10 +162,14 @@ fn load(attributes: &Attributes, memory: &impl Memory) -> Result<Bpf, Answer> {
 
 fn attach(attributes: &Attributes) -> Result<Bpf, Answer> {
     let flags = attributes.word(12);
+    // That library asks, too, whether flags are known, of no group at all.
+    if attributes.word(0) == u32::MAX && flags & !FLAGS == 0 {
+        return Err(Answer::Errno(libc::EBADF));
+    }
     if attributes.word(8) != CGROUP_DEVICE || !attributes.is_zero_from(20) {
         return Err(REFUSED);
     }
-    if flags & !(ALLOW_OVERRIDE | ALLOW_MULTI | REPLACE) != 0 {
+    if flags & !FLAGS != 0 {
         return Err(INVALID);
     }
     // Without the other flag the kernel looks at neither.

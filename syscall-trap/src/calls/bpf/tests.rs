@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::instruction::are_plain;
+use super::instruction::{are_a_constant, are_plain};
 use super::*;
 use crate::calls::tests::{NOWHERE, Pages, native};
 
@@ -54,7 +54,8 @@ fn served(call: Bpf) -> Decision {
 fn a_device_program_is_loaded_as_it_is() {
     let mut name = [0; 16];
     name[..4].copy_from_slice(b"mine");
-    let program = Program { instructions: ALLOW_ALL.to_vec(), licence: c"Dual MIT/GPL".to_owned(), flags: 0, name };
+    let program =
+        Program { kind: 15, instructions: ALLOW_ALL.to_vec(), licence: c"Dual MIT/GPL".to_owned(), flags: 0, name };
     assert_eq!(ask(PROG_LOAD, &loading(&[])), served(Bpf::Load { program: program.clone(), log: None }));
     // What libraries add: the kind of attachment, a log, the kernel's version, the alignment.
     let more = [(68, 6), (24, 1), (28, 4096), (32, LOG as u32), (40, 0x60000), (44, 1)];
@@ -65,7 +66,7 @@ fn a_device_program_is_loaded_as_it_is() {
 
 #[test]
 fn every_other_load_is_refused() {
-    let mut changes = vec![(0, 0), (0, 1), (0, 2), (0, 8), (0, 16), (0, 31), (68, 1), (64, 1)];
+    let mut changes = vec![(0, 0), (0, 1), (0, 2), (0, 9), (0, 16), (0, 31), (68, 1), (64, 1)];
     changes.extend([2, 4, 8, 16, 32, 64, 1 << 31].map(|flag| (44, flag)));
     changes.extend((72..160).step_by(4).map(|at| (at, 1)));
     for change in changes {
@@ -102,6 +103,26 @@ fn the_size_of_the_attributes_is_taken_as_the_kernel_takes_it() {
     assert_eq!(outside(&long(0), 4097), errno(libc::E2BIG));
     assert_eq!(outside(&long(0), 0), errno(libc::EPERM), "no program type");
     assert_eq!(native("bpf", &[5, NOWHERE, 64], &Pages::default()), errno(libc::EFAULT));
+}
+
+/// runc's library has these tried before it attaches anything.
+#[test]
+fn what_a_library_tries_is_answered() {
+    let tried = |words: &[(usize, u32)]| match ask(PROG_LOAD, &loading(&[&[(0, 8)], words].concat())) {
+        Decision::Bpf(call) => matches!(*call, Bpf::Load { program: Program { kind: 8, .. }, .. }),
+        other => panic!("{other:?}"),
+    };
+    assert!(tried(&[]));
+    for words in [[(0, 8), (68, 1)], [(0, 8), (4, 3)], [(0, 8), (4, 1)]] {
+        assert_eq!(ask(PROG_LOAD, &loading(&words)), errno(libc::EPERM), "{words:?}");
+    }
+    // It does nothing, or it is not loaded.
+    for other in [[[0xbf, 0x10, 0, 0, 0, 0, 0, 0], ALLOW_ALL[1]], [ALLOW_ALL[0]; 2], [ALLOW_ALL[1], ALLOW_ALL[0]]] {
+        assert!(!are_a_constant(&other), "{other:?}");
+    }
+    let attach = |words: &[(usize, u32)]| ask(PROG_ATTACH, &attributes(&[&[(0, u32::MAX), (4, 8)], words].concat()));
+    assert_eq!(attach(&[(8, 0), (12, 4)]), errno(libc::EBADF));
+    assert_eq!(attach(&[(8, 6), (12, 32)]), errno(libc::EINVAL));
 }
 
 #[test]
