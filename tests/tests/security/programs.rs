@@ -39,7 +39,7 @@ async fn an_inner_engine_limits_devices_of_its_groups() {
 const REFUSED: &str = "load done\nits own group EPERM\nwhat its own group has EPERM\nand those above EPERM\n\
     detach from its own EPERM\nthe parent of its mount EBADF\nno group EBADF\nno descriptor EBADF\na socket filter EPERM\n\
     a kprobe EPERM\na cgroup's packets EPERM\na library's try done\nas a device's EINVAL\nas packets' EPERM\na helper EPERM\na loop EPERM\na pointer EACCES\na map EPERM\n\
-    the next program EPERM\na link EPERM\nprograms 2";
+    the next program EPERM\na link EPERM\nprograms 1";
 
 #[tokio::test]
 async fn nothing_above_its_own_groups_is_reached() {
