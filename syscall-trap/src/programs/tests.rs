@@ -1,4 +1,5 @@
 //! With the machine's own hierarchy of cgroup v2, wherever it is mounted.
+#![allow(clippy::disallowed_methods, reason = "groups of the test's own")]
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
