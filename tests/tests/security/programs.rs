@@ -79,6 +79,18 @@ async fn they_are_for_its_root_alone() {
     refused.end().await;
 }
 
+/// BPF_OBJ_GET of nothing is EFAULT to the kernel, whoever asks.
+#[tokio::test]
+async fn where_nothing_is_trapped_nothing_reaches_the_kernel() {
+    let get = "/inside syscall 321 7 0 0";
+    let hook = Bundle::inner_engine().hook("startContainer", &format!("{get} > /run/said; :")).with_inside();
+    assert_eq!(hook.sh(&format!("cat /run/said; {get}; :")).run().await.ok(), "EPERM\nEPERM", "a hook, and init");
+    let traced = json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64"],
+        "syscalls": [{ "names": ["getppid"], "action": "SCMP_ACT_TRACE" }] });
+    let traced = Bundle::inner_engine().with_inside().set("/linux/seccomp", traced);
+    assert_eq!(traced.sh(&format!("{get}; :")).run().await.ok(), "EPERM", "a profile that overrules traps");
+}
+
 #[tokio::test]
 async fn there_is_a_bound_to_how_many_are_loaded() {
     let (container, _) = engine(Bundle::inner_engine().with_inside()).await;

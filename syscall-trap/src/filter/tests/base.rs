@@ -1,7 +1,7 @@
 //! The base filter, on every ABI; what the kernel makes of it is asked through containers (tests/tests/task/base_filter.rs).
 
 use super::super::abi::{Abi, X32_MARK};
-use super::super::base::{Allowed, ROWS, base_for};
+use super::super::base::{Allowed, ROWS, base_for, unserved};
 use super::interpreter::{Data, run};
 
 const NOTHING: Allowed = Allowed { io_uring: false, programs: false };
@@ -65,6 +65,16 @@ fn an_abi_that_the_kernel_cannot_have_is_killed() {
             assert_eq!(run(&program, &Data { nr: 0, arch, args: [0; 6] }).0, libc::SECCOMP_RET_KILL_THREAD);
         }
     }
+}
+
+#[test]
+fn what_nobody_serves_is_refused_and_nothing_else() {
+    let program = unserved().unwrap().instructions;
+    let of = |name| {
+        let data = Data { nr: Abi::HOST.number(name).unwrap(), arch: Abi::HOST.audit_arch(), args: [5; 6] };
+        run(&program, &data).0
+    };
+    assert_eq!((of("bpf"), of("io_uring_setup"), of("mount"), of("sysinfo")), (EPERM, ALLOW, ALLOW, ALLOW));
 }
 
 #[test]
