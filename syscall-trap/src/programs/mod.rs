@@ -90,6 +90,9 @@ impl Programs {
                 let group = place::below(self.group.as_fd(), caller.directory(*target)?)?;
                 let program = self.program_of(caller, *program)?;
                 let replaced = replaced.map(|replaced| self.program_of(caller, replaced)).transpose()?;
+                if flags & ALLOW_MULTI == 0 {
+                    self.refuse_others(group.as_fd())?;
+                }
                 caller.waits()?;
                 bpf::attach(group.as_fd(), program.as_fd(), *flags, replaced.as_ref().map(AsFd::as_fd))
                     .map_err(errno)?;
@@ -99,6 +102,9 @@ impl Programs {
                 let group = place::below(self.group.as_fd(), caller.directory(*target)?)?;
                 // What is no program stands for the only one.
                 let program = self.program_of(caller, *program).ok();
+                if program.is_none() {
+                    self.refuse_others(group.as_fd())?;
+                }
                 caller.waits()?;
                 bpf::detach(group.as_fd(), program.as_ref().map(AsFd::as_fd)).map_err(errno)?;
                 done
@@ -143,6 +149,12 @@ impl Programs {
 
     fn is_own(&self, id: u32) -> bool {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|one| one.id == id)
+    }
+
+    /// What the host has attached below the container's group is not taken away by what takes away the only program.
+    fn refuse_others(&self, group: BorrowedFd<'_>) -> Result<()> {
+        let (_, found) = bpf::query(group).map_err(errno)?;
+        if found.iter().all(|&id| self.is_own(id)) { Ok(()) } else { Err(Errno::PERM) }
     }
 
     fn open(&self, id: u32) -> Result<OwnedFd> {

@@ -120,6 +120,20 @@ fn what_is_loaded_is_bounded_and_what_is_gone_counts_no_more() {
 }
 
 #[test]
+fn what_the_host_has_attached_stays() {
+    let groups = Groups::new();
+    let user = File::open("/proc/self/ns/user").unwrap();
+    let own = Programs::new(user.into(), groups.open("own"));
+    let group = groups.open("own/below");
+    let mine = own.load(&allowing()).unwrap();
+    bpf::attach(group.as_fd(), mine.as_fd(), bpf::ALLOW_OVERRIDE, None).unwrap();
+    assert_eq!(own.refuse_others(group.as_fd()), Ok(()));
+    let other = bpf::load(&allowing()).unwrap();
+    bpf::attach(group.as_fd(), other.as_fd(), bpf::ALLOW_OVERRIDE, None).unwrap();
+    assert_eq!(own.refuse_others(group.as_fd()), Err(Errno::PERM));
+}
+
+#[test]
 fn an_info_tells_nothing_of_the_host() {
     let mut info = [7; bpf::INFO];
     info[64..80].copy_from_slice(b"name\0\0\0\0\0\0\0\0\0\0\0\0");
