@@ -231,6 +231,7 @@ static void put(const char *path, const char *text) {
 #include "attacks.h"
 #include "traps.h"
 #include "emulated.h"
+#include "programs.h"
 
 // swap ONE OTHER COUNT: exchanges two files for ever, and writes how often into a third, some thousand times a second.
 static void swap(char **args) {
@@ -302,6 +303,10 @@ static const struct {
     {"listened", 1, listened},
     {"umount32", 1, umount32},
     {"abis", 0, abis},
+    {"device-program", 1, device_program},
+    {"attach", 1, attach},
+    {"bpf-refused", 2, bpf_refused},
+    {"many-programs", 0, many_programs},
 };
 
 static void run(char **args) {

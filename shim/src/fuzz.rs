@@ -19,6 +19,7 @@ use policy::spec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use syscall_trap::act::Act;
+use syscall_trap::calls::bpf::Bpf;
 use syscall_trap::calls::{Decision, decode};
 use syscall_trap::notify::Call;
 use syscall_trap::notify::memory::Memory;
@@ -99,7 +100,11 @@ fn trap(data: &[u8]) {
     let args = std::array::from_fn(|at| if word(2 * at) == 0xffff { u64::MAX } else { word(2 * at) });
     let arch = [0xc000_003e, 0x4000_0003, 0xc000_00b7, 0x4000_0028][usize::from(abi % 4)];
     let call = Call { nr: u32::from(u16::from_ne_bytes([nr, more])), arch, args };
-    let Decision::Act(act) = decode(&call, &Pages(memory)) else { return };
+    let act = match decode(&call, &Pages(memory)) {
+        Decision::Act(act) => act,
+        Decision::Bpf(call) => return device_program(&call),
+        _ => return,
+    };
     let path = match &act {
         Act::Proc { target, data, .. } | Act::Sysfs { target, data, .. } | Act::Remount { target, data, .. } => {
             assert!(data.len() < 4096);
@@ -113,6 +118,14 @@ fn trap(data: &[u8]) {
         Act::OpenTree { path, .. } | Act::Mknod { path, .. } => path,
     };
     assert!(path.len() < 4096 && !path.contains(&0));
+}
+
+/// What is loaded is bounded, and calls nothing. (The other half of a constant has no opcode.)
+fn device_program(call: &Bpf) {
+    if let Bpf::Load { program, .. } = call {
+        assert!((1..=4096).contains(&program.instructions.len()) && program.licence.count_bytes() <= 127);
+        assert!(program.instructions.iter().all(|[code, ..]| code & 0xf7 != 0x85));
+    }
 }
 
 /// What can be read can be written, and reads the same again.

@@ -9,7 +9,6 @@ use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-pub(crate) mod bpf;
 pub(crate) mod clone;
 pub(crate) mod memory;
 pub(crate) mod namespace;

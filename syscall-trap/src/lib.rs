@@ -8,6 +8,7 @@
 //! * [`sys::install`], [`sys::listen`]: a program to the calling thread.
 //! * [`supervisor::Supervisor`]: serves a container's trapped calls: [`notify`] receives and answers, [`calls`] decides, [`act`] is
 //!   what is done on behalf.
+//! * [`programs::Programs`]: the device programs of a container's own engines.
 //!
 //! Invariant: a program does what its profile says on every ABI that the host's kernel serves, and what it cannot
 //! express is refused by its name; nothing is dropped without a word. A trapped call gets one answer, and never one that the
@@ -17,5 +18,6 @@ pub mod act;
 pub mod calls;
 pub mod filter;
 pub mod notify;
+pub mod programs;
 pub mod supervisor;
 pub mod sys;

@@ -9,6 +9,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 use crate::filter::Program;
 
+pub mod bpf;
+pub(crate) mod cgroup;
 pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod notify;

@@ -35,7 +35,7 @@ use super::process::Process;
 use super::state::State;
 use super::stdio::{self, Streams};
 use super::trap::Traps;
-use super::{Container, devices, exit, filters, ids, lock, views};
+use super::{Container, devices, exit, filters, ids, lock, programs, views};
 use crate::failpoint;
 use crate::stage::launch::{Created, OrderFds};
 use crate::stage::message::{BuildOrder, Groups, Program};
@@ -303,6 +303,10 @@ async fn build(
         Err(error) => {
             log::warn!(container = request.id.as_str(); "nothing is done on behalf of its processes: {error}")
         }
+    }
+    match programs::of(&grounds.cgroup, created.pid) {
+        Ok(programs) => programs.into_iter().for_each(|programs| grounds.traps.take_programs(programs)),
+        Err(error) => log::warn!(container = request.id.as_str(); "no device programs of its engines: {error}"),
     }
     for note in &created.notes {
         log::warn!(container = request.id.as_str(); "{note}");

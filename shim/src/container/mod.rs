@@ -41,6 +41,7 @@ mod oom;
 pub(crate) mod options;
 pub(crate) mod pod;
 pub(crate) mod process;
+mod programs;
 mod start;
 pub(crate) mod state;
 mod stats;

@@ -10,6 +10,7 @@ use fsemu::render::machine;
 use rustix::system::sysinfo;
 use syscall_trap::act::{Act, Outcome};
 use syscall_trap::calls::sysinfo::Sysinfo;
+use syscall_trap::programs::Programs;
 use syscall_trap::supervisor::{self, Counts, Machine, Supervisor};
 
 use super::hands::Hands;
@@ -32,7 +33,12 @@ impl Traps {
 
     /// From here on `hands` do what is done on behalf.
     pub(super) fn take_hands(&self, hands: Hands) {
-        *lock(&self.acts.0) = Some(Arc::new(hands));
+        *lock(&self.acts.hands) = Some(Arc::new(hands));
+    }
+
+    /// From here on its inner engines have device programs.
+    pub(super) fn take_programs(&self, programs: Programs) {
+        *lock(&self.acts.programs) = Some(Arc::new(programs));
     }
 
     /// Init exists: from here on the machine is that of `emulation`.
@@ -49,7 +55,8 @@ impl Traps {
     pub(super) fn end(&self, container: &str) {
         self.supervisor.end();
         // With them go the stage and what it holds of the emulated files.
-        lock(&self.acts.0).take();
+        lock(&self.acts.hands).take();
+        lock(&self.acts.programs).take();
         let counts = self.supervisor.counts();
         if counts != Counts::default() {
             let Counts { served, continued, refused } = counts;
@@ -60,12 +67,19 @@ impl Traps {
 
 /// What is done on behalf; without hands the kernel judges what is asked of it.
 #[derive(Default)]
-struct Acts(Mutex<Option<Arc<Hands>>>);
+struct Acts {
+    hands: Mutex<Option<Arc<Hands>>>,
+    programs: Mutex<Option<Arc<Programs>>>,
+}
 
 impl supervisor::Hands for Acts {
     fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
-        let hands = lock(&self.0).clone();
+        let hands = lock(&self.hands).clone();
         hands.map_or(Outcome::Continue, |hands| hands.act(process, act, still))
+    }
+
+    fn programs(&self) -> Option<Arc<Programs>> {
+        lock(&self.programs).clone()
     }
 }
 

@@ -12,7 +12,7 @@ use super::message::{Program, Report, TrapsServed};
 /// Installs `programs`, in their order. Of what they answer for a call the kernel takes the strictest (seccomp(2)).
 ///
 /// The shim at the other end of `control` serves what is trapped before the next program is installed. Without one, what
-/// traps is left out: nobody would answer.
+/// traps is left out: nobody would answer. What the base filter leaves to it is refused then.
 pub(super) fn install(programs: &[Program], control: Option<&Channel>) -> io::Result<()> {
     for program in programs {
         let filter = program.into();
@@ -21,10 +21,16 @@ pub(super) fn install(programs: &[Program], control: Option<&Channel>) -> io::Re
                 syscall_trap::sys::install(&filter, program.flags)?;
             }
             Some(control) => trap(&filter, control)?,
-            None => {}
+            None => unserved()?,
         }
     }
     Ok(())
+}
+
+/// Refuses what is let through only where it is trapped.
+fn unserved() -> io::Result<()> {
+    let filter = syscall_trap::filter::base::unserved().map_err(io::Error::other)?;
+    syscall_trap::sys::install(&filter, filter.flags)
 }
 
 /// Installs the trap filter, and waits until the shim has its listener, of which nothing is left here.
@@ -33,6 +39,7 @@ fn trap(filter: &syscall_trap::filter::Program, control: &Channel) -> io::Result
         Ok(listener) => control.send(&Report::Listener, &[listener.as_fd()])?,
         // Of a process tree one listener is all there is (EBUSY): an eci inside an eci goes without.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOSYS | libc::EINVAL)) => {
+            unserved()?;
             return control.send(&Report::Note(format!("runs without traps: {error}")), &[]);
         }
         Err(error) => return Err(error),

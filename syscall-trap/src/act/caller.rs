@@ -29,13 +29,13 @@ pub(super) struct Caller {
 
 /// The lines of proc_pid_status(5) that matter. Ids are the host's.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub(crate) struct Status {
     /// Filesystem ids.
     pub(super) uid: u32,
     pub(super) gid: u32,
     groups: Vec<u32>,
     /// Effective capabilities, in its user namespace.
-    effective: u64,
+    pub(crate) effective: u64,
     /// The file mode creation mask.
     pub(super) umask: u32,
     /// Process and thread, as its own pid namespace counts.
@@ -136,7 +136,7 @@ impl Caller {
 }
 
 impl Status {
-    fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let words = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -160,7 +160,7 @@ fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
 }
 
 /// A whole file: a read of procfs gives a page at most.
-pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
+pub(crate) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
     let file = open(dir, name, OFlags::RDONLY)?;
     let mut text = Vec::new();
     let mut buffer = [0; 16 * 1024];
@@ -172,7 +172,8 @@ pub(super) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
     }
 }
 
-fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool> {
+/// Whether both are the same namespace.
+pub(crate) fn same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool> {
     let (one, other) = (rustix::fs::fstat(one)?, rustix::fs::fstat(other)?);
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }

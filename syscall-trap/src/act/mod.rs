@@ -16,7 +16,7 @@
 //! our locked mounts; whoever lacks the right gets [`Outcome::Continue`], and the kernel says so itself.
 
 mod bind;
-mod caller;
+pub(crate) mod caller;
 mod cover;
 mod fresh;
 mod lock;

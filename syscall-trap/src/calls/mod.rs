@@ -6,6 +6,7 @@
 //! pointers name by then, is one that the container may have anyway. It never stands for a check that was made here.
 
 mod api;
+pub mod bpf;
 mod mknod;
 mod mount;
 pub mod sysinfo;
@@ -17,6 +18,7 @@ use crate::filter::abi::Abi;
 use crate::filter::trap::{Trapped, trapped_for};
 use crate::notify::memory::Memory;
 use crate::notify::{Answer, Call};
+use bpf::Bpf;
 use sysinfo::Layout;
 
 /// What becomes of a trapped call.
@@ -26,6 +28,8 @@ pub enum Decision {
     Answer(Answer),
     /// It is to be made on behalf.
     Act(Act),
+    /// It is about device programs of the container's ([`crate::programs`]).
+    Bpf(Box<Bpf>),
     /// sysinfo(2): the container's numbers are written to the caller's memory.
     Sysinfo {
         /// Where to.
@@ -53,6 +57,7 @@ fn decode_for(native: Abi, call: &Call, memory: &impl Memory) -> Decision {
         "open_tree" | "open_tree_attr" => api::open_tree(&registers, memory),
         "mknod" => mknod::mknod(&registers, memory),
         "mknodat" => mknod::mknodat(&registers, memory),
+        "bpf" => bpf::bpf(&registers, memory),
         "sysinfo" => Ok(sysinfo::sysinfo(&registers, trapped)),
         _ => Err(Answer::Continue),
     };

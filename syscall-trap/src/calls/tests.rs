@@ -16,14 +16,14 @@ use crate::notify::{Answer, Call};
 
 /// Pages of a caller, by their addresses.
 #[derive(Default)]
-struct Pages {
+pub(super) struct Pages {
     pages: BTreeMap<u64, Vec<u8>>,
     read: RefCell<Vec<u64>>,
 }
 
 impl Pages {
     /// Bytes at any address; the rest of their pages is zero.
-    fn at(mut self, address: u64, bytes: &[u8]) -> Self {
+    pub(super) fn at(mut self, address: u64, bytes: &[u8]) -> Self {
         for (at, &byte) in (address..).zip(bytes) {
             let page = self.pages.entry(at / 4096 * 4096).or_insert_with(|| vec![0; 4096]);
             page[(at % 4096) as usize] = byte;
@@ -47,7 +47,7 @@ const TYPE: u64 = 0x1000;
 const SOURCE: u64 = 0x2000;
 const TARGET: u64 = 0x3000;
 const DATA: u64 = 0x4000;
-const NOWHERE: u64 = 0x7000_0000;
+pub(super) const NOWHERE: u64 = 0x7000_0000;
 
 fn call(abi: Abi, name: &str, args: &[u64], memory: &Pages) -> Decision {
     let mut registers = [0; 6];
@@ -56,7 +56,7 @@ fn call(abi: Abi, name: &str, args: &[u64], memory: &Pages) -> Decision {
     decode_for(Abi::family(abi)[0], &call, memory)
 }
 
-fn native(name: &str, args: &[u64], memory: &Pages) -> Decision {
+pub(super) fn native(name: &str, args: &[u64], memory: &Pages) -> Decision {
     call(Abi::X86_64, name, args, memory)
 }
 
@@ -284,7 +284,7 @@ proptest! {
                 Act::Umount { target: path, .. } | Act::OpenTree { path, .. } | Act::Mknod { path, .. }
             ) => prop_assert!(path.len() < 4096 && !path.contains(&0)),
             Decision::Answer(Answer::Value(_)) => prop_assert!(false, "nothing is done yet"),
-            Decision::Answer(_) | Decision::Sysinfo { .. } => {}
+            Decision::Answer(_) | Decision::Sysinfo { .. } | Decision::Bpf(_) => {}
         }
     }
 }

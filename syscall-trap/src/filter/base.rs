@@ -30,10 +30,28 @@ pub struct Row {
     pub when: When,
     /// What they answer: `EPERM`, or `ENOSYS` where a C library is to take another way.
     pub errno: i32,
-    /// The key of the operator's config that takes the row out.
-    pub unless: Option<&'static str>,
+    /// What takes the row out.
+    pub unless: Option<Unless>,
     /// Why it is here, in Markdown.
     pub reason: &'static str,
+}
+
+/// What takes a row out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unless {
+    /// The operator's config allows io_uring.
+    IoUring,
+    /// The trap filter traps the call, and it is served ([`super::trap`]).
+    Served,
+}
+
+/// What a container may do that the rows refuse.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// The operator's config allows io_uring.
+    pub io_uring: bool,
+    /// Device programs of inner engines are served.
+    pub programs: bool,
 }
 
 /// Which calls of a name are meant.
@@ -49,9 +67,6 @@ pub enum When {
 /// The socket families of linux/socket.h that no network namespace keeps apart.
 const AF_VSOCK: u32 = 40;
 const AF_QIPCRTR: u32 = 42;
-
-/// The key that allows io_uring.
-const IO_URING: &str = "container.io_uring";
 
 const ALWAYS: Row = Row { calls: &[], when: When::Always, errno: libc::EPERM, unless: None, reason: "" };
 
@@ -79,12 +94,13 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         calls: &["io_uring_setup", "io_uring_enter", "io_uring_register"],
-        unless: Some(IO_URING),
+        unless: Some(Unless::IoUring),
         reason: "Its operations (sockets, opens, connects) pass no filter, neither this one nor the spec's.",
         ..ALWAYS
     },
     Row {
         calls: &["bpf"],
+        unless: Some(Unless::Served),
         reason: "Where `kernel.unprivileged_bpf_disabled` is 0 the kernel lets anybody load socket filters and make maps, \
                  and its verifier and compiler are a way into the host's kernel.",
         ..ALWAYS
@@ -119,23 +135,41 @@ impl fmt::Display for Row {
             When::First(value) => format!(" of {value}"),
         };
         let errno = if self.errno == libc::ENOSYS { "ENOSYS" } else { "EPERM" };
-        let unless = self.unless.map(|key| format!(", unless `{key}`")).unwrap_or_default();
+        let unless = match self.unless {
+            None => "",
+            Some(Unless::IoUring) => ", unless `container.io_uring`",
+            Some(Unless::Served) => ", unless [served](syscalls.md)",
+        };
         write!(f, "| {}{when} | {errno}{unless} | {} |", calls.join(", "), self.reason)
     }
 }
 
-/// The program for this host. `io_uring` says that the operator's config allows io_uring.
+/// The program for this host.
 ///
 /// # Errors
 /// None that a test would not have shown: the table is too large for the kernel.
-pub fn base(io_uring: bool) -> Result<Program, Refusal> {
-    base_for(Abi::HOST, io_uring)
+pub fn base(allowed: Allowed) -> Result<Program, Refusal> {
+    base_for(Abi::HOST, allowed)
 }
 
 /// [`base`] for the kernel whose native ABI is `native`.
-pub(super) fn base_for(native: Abi, io_uring: bool) -> Result<Program, Refusal> {
-    let rows = ROWS.iter().filter(|row| !(io_uring && row.unless == Some(IO_URING)));
+pub(super) fn base_for(native: Abi, allowed: Allowed) -> Result<Program, Refusal> {
+    let taken_out = |row: &&Row| match row.unless {
+        None => false,
+        Some(Unless::IoUring) => allowed.io_uring,
+        Some(Unless::Served) => allowed.programs,
+    };
+    let rows = ROWS.iter().filter(|row| !taken_out(row));
     super::of_table(native, rows.map(call).collect(), 0)
+}
+
+/// Where the trap filter cannot be installed: what it would have served is refused after all.
+///
+/// # Errors
+/// As [`base`].
+pub fn unserved() -> Result<Program, Refusal> {
+    let rows = ROWS.iter().filter(|row| row.unless == Some(Unless::Served));
+    super::of_table(Abi::HOST, rows.map(call).collect(), 0)
 }
 
 fn call(row: &Row) -> Call {

@@ -135,6 +135,14 @@ pub const TRAPS: &[Trap] = &[
         reason: "As `mknod`.",
     },
     Trap {
+        calls: &["bpf"],
+        which: "",
+        when: &[],
+        answer: "cgroup device programs are loaded, attached below the container's own group, detached, asked for; else EPERM",
+        reason: "The kernel lets no root of a user namespace load one, and cgroup v2 limits devices by nothing else. Where the \
+                 base filter refuses the call ([security-model.md](security-model.md)), it does so before.",
+    },
+    Trap {
         calls: &["sysinfo"],
         which: "",
         when: &[],

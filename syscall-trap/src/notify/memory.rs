@@ -7,7 +7,10 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
+
+use rustix::fs::{Mode, OFlags, openat};
 
 use super::Answer;
 
@@ -90,27 +93,48 @@ enum End {
     Failed(Answer),
 }
 
+/// So many bytes.
+///
+/// # Errors
+/// EFAULT.
+pub(crate) fn bytes(memory: &impl Memory, address: u64, length: usize) -> Result<Vec<u8>, Answer> {
+    let mut bytes = Vec::new();
+    while bytes.len() < length {
+        extend(memory, address, &mut bytes, length)?;
+    }
+    Ok(bytes)
+}
+
 /// The bytes before a NUL, [`LONGEST`] at most.
 fn read_string(memory: &impl Memory, address: u64) -> (Vec<u8>, End) {
     let mut bytes = Vec::new();
-    let mut page = [0; PAGE as usize];
     while bytes.len() < LONGEST {
-        let Some(at) = address.checked_add(bytes.len() as u64) else { return (bytes, End::Failed(fault())) };
-        let room = ((PAGE - at % PAGE) as usize).min(LONGEST - bytes.len());
-        let (chunk, _) = page.split_at_mut(room);
-        let read = match memory.read(at, chunk) {
-            Ok(0) => return (bytes, End::Failed(fault())),
-            Ok(read) => read,
-            Err(error) => return (bytes, End::Failed(unreadable(&error))),
-        };
-        let chunk = chunk.get(..read).unwrap_or_default();
-        if let Some(end) = chunk.iter().position(|&byte| byte == 0) {
-            bytes.extend(chunk.iter().take(end));
+        let before = bytes.len();
+        if let Err(answer) = extend(memory, address, &mut bytes, LONGEST) {
+            return (bytes, End::Failed(answer));
+        }
+        if let Some(end) = bytes.iter().skip(before).position(|&byte| byte == 0) {
+            bytes.truncate(before + end);
             return (bytes, End::Nul);
         }
-        bytes.extend(chunk);
     }
     (bytes, End::TooLong)
+}
+
+/// What lies behind the bytes that have been read from `address` on: up to the end of its page, or until they are `most`.
+fn extend(memory: &impl Memory, address: u64, bytes: &mut Vec<u8>, most: usize) -> Result<(), Answer> {
+    let mut page = [0; PAGE as usize];
+    let at = address.checked_add(bytes.len() as u64).ok_or(fault())?;
+    let room = ((PAGE - at % PAGE) as usize).min(most - bytes.len());
+    let (chunk, _) = page.split_at_mut(room);
+    match memory.read(at, chunk) {
+        Ok(0) => Err(fault()),
+        Ok(read) => {
+            bytes.extend(chunk.iter().take(read));
+            Ok(())
+        }
+        Err(error) => Err(unreadable(&error)),
+    }
 }
 
 fn fault() -> Answer {
@@ -133,6 +157,12 @@ pub(crate) struct Writable(File);
 impl Writable {
     pub(crate) fn open(tid: u32) -> io::Result<Self> {
         File::options().write(true).open(format!("/proc/{tid}/mem")).map(Self)
+    }
+
+    /// Of the thread with this directory in procfs.
+    pub(crate) fn of(process: BorrowedFd<'_>) -> io::Result<Self> {
+        let file = openat(process, "mem", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(Self(File::from(file)))
     }
 
     /// # Errors

@@ -79,6 +79,14 @@ impl Listener {
         notify::id_valid(self.0.as_fd(), id).is_ok()
     }
 
+    /// Answers the notification `id` with a descriptor for what `fd` is, which is close-on-exec.
+    ///
+    /// # Errors
+    /// EMFILE and others for which there is no such descriptor: then the notification still wants its answer.
+    pub(crate) fn give(&self, id: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
+        notify::give(self.0.as_fd(), id, fd)
+    }
+
     /// Answers the notification `id`. A caller that has gone needs no answer.
     pub fn answer(&self, id: u64, answer: Answer) {
         let nothing = libc::seccomp_notif_resp { id, val: 0, error: 0, flags: 0 };

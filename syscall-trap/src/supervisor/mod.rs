@@ -22,6 +22,7 @@ use rustix::event::{EventfdFlags, epoll, eventfd};
 use crate::act::{Act, Outcome};
 use crate::calls::sysinfo::Sysinfo;
 use crate::notify::{Answer, Listener};
+use crate::programs::Programs;
 use crate::sys::notify::Buffer;
 use pool::Pool;
 
@@ -37,6 +38,11 @@ pub trait Hands: Send + Sync {
     /// caller's when its call was still waiting; it leads to no other process, whoever has the id now, but its process may have
     /// executed another program. So what has been read there counts only if `still` says afterwards that the call waits.
     fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome;
+
+    /// The container's device programs; none where it has no group to attach them to.
+    fn programs(&self) -> Option<Arc<Programs>> {
+        None
+    }
 }
 
 /// How many trapped calls were answered how.
@@ -189,6 +195,16 @@ impl Core {
 
     fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Answers with a descriptor.
+    ///
+    /// # Errors
+    /// The errno that is to be answered instead.
+    fn give(&self, listener: &Listener, id: u64, fd: BorrowedFd<'_>) -> Result<(), i32> {
+        listener.give(id, fd).map_err(|error| error.raw_os_error().unwrap_or(libc::EIO))?;
+        self.counters.served.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn answer(&self, listener: &Listener, id: u64, answer: Answer) {

@@ -14,7 +14,9 @@ use std::time::Duration;
 use super::receive::STACK;
 use super::{Core, lock};
 use crate::act::{Act, Outcome};
+use crate::calls::bpf::Bpf;
 use crate::notify::{Answer, Listener, Notification};
+use crate::programs::Reply;
 
 /// How many acts of one container run at once.
 const WORKERS: usize = 4;
@@ -43,14 +45,21 @@ struct State {
     closed: bool,
 }
 
-/// An act, and who waits for it.
+/// What is to be done, and who waits for it.
 pub(super) struct Job {
     core: Arc<Core>,
     listener: Arc<Listener>,
     notification: Notification,
     process: OwnedFd,
-    act: Act,
-    answer: Answer,
+    work: Work,
+    /// None once the caller has it.
+    answer: Option<Answer>,
+}
+
+/// What is to be done.
+pub(super) enum Work {
+    Act(Act),
+    Bpf(Box<Bpf>),
 }
 
 impl Job {
@@ -59,10 +68,10 @@ impl Job {
         listener: Arc<Listener>,
         notification: Notification,
         process: OwnedFd,
-        act: Act,
+        work: Work,
     ) -> Self {
-        // What the kernel does itself, until something better is known.
-        Self { core, listener, notification, process, act, answer: Answer::Continue }
+        let answer = Some(work.undone());
+        Self { core, listener, notification, process, work, answer }
     }
 
     fn run(mut self) {
@@ -72,18 +81,43 @@ impl Job {
             return;
         }
         let still = || self.listener.is_valid(id);
-        self.answer = match self.core.hands.act(tid, self.process.as_fd(), &self.act, &still) {
-            Outcome::Continue => Answer::Continue,
-            Outcome::Done => Answer::Value(0),
-            // The kernel takes no other for an error, and a success is not to come of it.
-            Outcome::Errno(errno) => Answer::Errno(if (1..4096).contains(&errno) { errno } else { libc::EIO }),
+        let hands = &self.core.hands;
+        self.answer = match &self.work {
+            Work::Act(act) => Some(match hands.act(tid, self.process.as_fd(), act, &still) {
+                Outcome::Continue => Answer::Continue,
+                Outcome::Done => Answer::Value(0),
+                Outcome::Errno(errno) => failed(errno),
+            }),
+            Work::Bpf(call) => match hands.programs().map(|own| own.serve(self.process.as_fd(), call, &still)) {
+                Some(Reply::Answer(answer)) => Some(answer),
+                Some(Reply::Descriptor(fd)) => self.core.give(&self.listener, id, fd.as_fd()).err().map(failed),
+                None => Some(self.work.undone()),
+            },
         };
     }
 }
 
+impl Work {
+    /// What is answered where it cannot be done: what the kernel does itself, of which bpf(2) would be more than a container
+    /// may have.
+    pub(super) fn undone(&self) -> Answer {
+        match self {
+            Self::Act(_) => Answer::Continue,
+            Self::Bpf(_) => Answer::Errno(libc::EPERM),
+        }
+    }
+}
+
+/// The kernel takes no other for an error, and a success is not to come of it.
+fn failed(errno: i32) -> Answer {
+    Answer::Errno(if (1..4096).contains(&errno) { errno } else { libc::EIO })
+}
+
 impl Drop for Job {
     fn drop(&mut self) {
-        self.core.answer(&self.listener, self.notification.id, self.answer);
+        if let Some(answer) = self.answer {
+            self.core.answer(&self.listener, self.notification.id, answer);
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::event::epoll::{self, Event, EventFlags};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::bare::is_bare_umount;
-use super::pool::Job;
+use super::pool::{Job, Work};
 use super::{Core, END};
 use crate::calls::{self, Decision};
 use crate::notify::memory::{Thread, Writable};
@@ -66,16 +66,25 @@ fn serve_one(core: &Arc<Core>, listener: &Arc<Listener>, buffer: &mut Buffer) ->
             let bytes = core.machine.sysinfo().to_bytes(layout);
             core.answer(listener, id, write(listener, notification, address, &bytes));
         }
-        Decision::Act(act) => match directory(listener, notification) {
-            Ok(process) if is_bare_umount(&process, &act) => {
-                // Nothing of ours may keep the mount busy; what was opened for the question is closed by now.
-                core.answer(listener, id, Answer::Continue);
-            }
-            Ok(process) => core.push(Job::new(core.clone(), listener.clone(), notification, process, act)),
-            Err(answer) => core.answer(listener, id, answer),
-        },
+        Decision::Act(act) => hand_over(core, listener, notification, Work::Act(act)),
+        Decision::Bpf(call) => hand_over(core, listener, notification, Work::Bpf(call)),
     }
     Ok(())
+}
+
+/// Has it done by another thread.
+fn hand_over(core: &Arc<Core>, listener: &Arc<Listener>, notification: Notification, work: Work) {
+    let Some(process) = directory(listener, notification) else {
+        return core.answer(listener, notification.id, work.undone());
+    };
+    if let Work::Act(act) = &work
+        && is_bare_umount(&process, act)
+    {
+        // Nothing of ours may keep the mount busy; what was opened for the question is closed by now.
+        drop(process);
+        return core.answer(listener, notification.id, Answer::Continue);
+    }
+    core.push(Job::new(core.clone(), listener.clone(), notification, process, work));
 }
 
 /// Writes to the caller's memory: opened first, then known to be the caller's.
@@ -90,10 +99,8 @@ fn write(listener: &Listener, Notification { id, tid, .. }: Notification, addres
 }
 
 /// The caller's directory in procfs: opened first, then known to be the caller's, and so is what was read by its id.
-fn directory(listener: &Listener, Notification { id, tid, .. }: Notification) -> Result<OwnedFd, Answer> {
+fn directory(listener: &Listener, Notification { id, tid, .. }: Notification) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    match openat(CWD, format!("/proc/{tid}"), flags, Mode::empty()) {
-        Ok(process) if listener.is_valid(id) => Ok(process),
-        _ => Err(Answer::Continue),
-    }
+    let process = openat(CWD, format!("/proc/{tid}"), flags, Mode::empty()).ok()?;
+    listener.is_valid(id).then_some(process)
 }

@@ -65,3 +65,31 @@ pub(crate) fn send(listener: BorrowedFd<'_>, answer: &libc::seccomp_notif_resp) 
     let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, std::ptr::from_ref(answer)) };
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// `struct seccomp_notif_addfd` of linux/seccomp.h.
+#[repr(C)]
+struct AddFd {
+    id: u64,
+    flags: u32,
+    srcfd: u32,
+    newfd: u32,
+    newfd_flags: u32,
+}
+
+/// `SECCOMP_ADDFD_FLAG_SEND` (Linux 5.14).
+const SEND: u32 = 2;
+
+/// `SECCOMP_IOCTL_NOTIF_ADDFD`: `_IOW('!', 3, struct seccomp_notif_addfd)`.
+const ADDFD: u64 = 0x4018_2103;
+
+/// Answers a notification with a new, close-on-exec descriptor of the caller's for what `fd` is.
+///
+/// # Errors
+/// ENOENT when its caller has gone; EMFILE when the caller has no room.
+pub(crate) fn give(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>) -> io::Result<()> {
+    let srcfd = fd.as_raw_fd().cast_unsigned();
+    let give = AddFd { id, flags: SEND, srcfd, newfd: 0, newfd_flags: libc::O_CLOEXEC.cast_unsigned() };
+    // SAFETY: the kernel reads a struct that lives through the call.
+    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD as libc::Ioctl, &raw const give) };
+    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -7,6 +7,7 @@ mod engines;
 mod mounts;
 mod nested_eci;
 mod nodes;
+mod programs;
 mod runtimes;
 mod sandboxes;
 mod setup;

@@ -20,6 +20,7 @@ mod masks;
 mod modes;
 mod mount_destinations;
 mod nested;
+mod programs;
 mod races;
 mod sockets;
 mod traps;

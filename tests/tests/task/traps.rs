@@ -109,11 +109,14 @@ async fn below_another_listener_containers_run_without_traps_and_the_log_says_so
     let text = format!("#!/bin/sh\nexec {} listened {} \"$@\"\n", place::inside().display(), place::shim().display());
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let container = Container::sleeping_as(limited(), &How { binary: script, ..How::default() }).await;
+    let how = How { binary: script, ..How::default() };
+    let container = Container::sleeping_as(limited().all_capabilities(), &how).await;
     let line = container.shim.logged("runs without traps").await;
     assert!(line.contains("busy"), "{line}");
     let of_host = rustix::system::sysinfo().totalram;
     assert_eq!(machine(container.exec(&["/inside", "sysinfo"]).await.ok())[1], of_host, "the kernel's answer");
+    // BPF_OBJ_GET of nothing is EFAULT to the kernel, whoever asks: what nobody serves is refused after all.
+    assert_eq!(container.exec(&["/inside", "syscall", "321", "7", "0", "0"]).await.failed().trim(), "EPERM");
     assert_eq!(
         container.sh("head -n 1 /proc/meminfo | tr -s ' '").await.ok(),
         format!("MemTotal: {} kB", LIMIT / 1024)

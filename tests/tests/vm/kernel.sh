@@ -103,6 +103,29 @@ check_an_inner_runc_runs_and_sees_them() {
   is "what it says" "$(inside own sh -c 'cd /b; /usr/sbin/runc --root /b/run run inner; echo $?' 2>&1 | tr -s ' \n' ' ')" "MemTotal: $((LIMIT / 1024)) kB 1 7 "
 }
 
+check_device_programs_of_an_inner_engine_hold() {
+  works inside own mkdir -p /sys/fs/cgroup/c1
+  local out
+  out=$(inside own /inside device-program /sys/fs/cgroup/c1 2>&1)
+  for line in "load in a thread done" "close-on-exec 1" "denied EPERM" "denied all the same EPERM" "it is inner, 1 0" "allowed done" \
+    "query for less ENOSPC" "allowed again done" "replace nothing EBADF"; do
+    has "an engine's way" "$out" "$line"
+  done
+  refused EPERM inside own /inside attach /sys/fs/cgroup
+  works inside own /inside attach /sys/fs/cgroup/c1
+  # What its own group denies stays denied, whatever a program below allows.
+  refused "not permitted" inside own sh -c 'mkdir -p /sys/fs/cgroup/c2; echo $$ > /sys/fs/cgroup/c2/cgroup.procs
+    /inside device-program /sys/fs/cgroup/c2 > /dev/null; head -c 1 /nodes/disk'
+  # The rules of a runtime's: fuse is a device that it does not allow by itself.
+  works inside own sh -ec 'cd /b; cp config.json plain.json; touch /b/fuse
+    sed -i "s|\"mounts\": \[|&{\"destination\": \"/fuse\", \"type\": \"bind\", \"source\": \"/dev/fuse\", \"options\": [\"bind\"]},|
+      s|head -n 1 /proc/meminfo; echo \$\$; exit 7|head -c 0 /fuse; : < /fuse|" config.json'
+  refused "not permitted" inside own sh -c 'cd /b; /usr/sbin/runc --root /b/run run denied 2>&1'
+  works inside own sh -ec 'cd /b; sed -i "s|\"access\": \"rwm\"|&}, {\"allow\": true, \"type\": \"c\", \"major\": 10, \"minor\": 229, \"access\": \"rwm\"|" config.json
+    /usr/sbin/runc --root /b/run run allowed 2>&1; mv plain.json config.json'
+  works inside own sh -c 'rmdir /sys/fs/cgroup/c1/below /sys/fs/cgroup/c1 /sys/fs/cgroup/c2/below; :'
+}
+
 check_what_a_killed_shim_leaves_goes() {
   local init
   init=$(pid own)

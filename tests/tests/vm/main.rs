@@ -116,6 +116,7 @@ checks! { results, every_check_has_its_test:
     what_is_locked_stays_and_what_is_bound_comes_off
     harmless_devices_are_made_and_others_are_not
     an_inner_runc_runs_and_sees_them
+    device_programs_of_an_inner_engine_hold
     what_a_killed_shim_leaves_goes
     a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own
     exit_codes_are_those_of_the_programs
@@ -158,7 +159,7 @@ mod kernels {
     use super::*;
 
     /// How many functions `kernel.sh` and `last.sh` have.
-    const CHECKS: usize = 10;
+    const CHECKS: usize = 11;
 
     /// Whether all are booted (`make kernels`).
     fn all() -> bool {

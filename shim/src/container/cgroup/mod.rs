@@ -34,7 +34,7 @@ mod update;
 mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use policy::Refusal;
@@ -50,7 +50,7 @@ pub(crate) use systemd::choose;
 use systemd::{Scope, Unit, of_systemd};
 pub(crate) use tree::write;
 
-use crate::sys::bpf;
+use syscall_trap::sys::bpf;
 
 /// How long a group may stay busy after its processes have been killed.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -144,6 +144,11 @@ impl Cgroup {
         self.groups.iter().map(|group| (controllers(group), group.dir.clone())).collect()
     }
 
+    /// Its directory of cgroup v2, where there is one.
+    pub(crate) fn unified(&self) -> Option<&Path> {
+        self.groups.iter().find(|group| group.hierarchy.is_v2()).map(|group| group.dir.as_path())
+    }
+
     /// The name of its scope, where systemd has made it.
     pub(crate) fn unit(&self) -> Option<&str> {
         self.unit.as_ref().map(Unit::name)
@@ -221,8 +226,8 @@ impl Cgroup {
             return Ok(());
         }
         let directory = tree::open(&group.dir).map_err(step("open", &group.dir))?;
-        let program = bpf::load_device_program(&program::compile(rules));
-        let attached = program.and_then(|program| bpf::attach_device_program(directory.as_fd(), program.as_fd()));
+        let program = bpf::load(&bpf::Program::plain(program::compile(rules)));
+        let attached = program.and_then(|program| bpf::attach_beside(directory.as_fd(), program.as_fd()));
         attached.map_err(|error| {
             let reason = error::reason(error::errno(&error));
             Refusal::new("linux.resources.devices", format!("the device program: {reason}")).into()

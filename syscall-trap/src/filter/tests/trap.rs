@@ -86,7 +86,7 @@ fn every_other_row_holds_on_every_abi_that_has_the_call() {
                 assert_eq!(is(name, index, kind | 0o666), [has.then_some(false); 2], "{kind:#o}");
             }
         }
-        for name in ["sysinfo", "fsopen"] {
+        for name in ["sysinfo", "fsopen", "bpf"] {
             assert_eq!(is(name, 0, 0), [Some(true); 2]);
         }
         assert_eq!(is("umount", 0, 0), [(abi == Abi::I386).then_some(true); 2]);
