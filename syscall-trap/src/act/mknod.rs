@@ -59,28 +59,32 @@ pub(super) fn mknod(
     // The kernel knows when it counts: not beside a default ACL.
     rustix::process::umask(Mode::from_raw_mode(caller.status.umask));
     if let Some(console) = console {
-        return on_a_file(&directory, &name, mode, |file| console.attach_at(file));
+        return on_a_file(caller, (&directory, &name), mode, |file| console.attach_at(file));
     }
     match rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device) {
         // An overlay of the container's own makes it with the rights of who has mounted it (`ovl_override_creds()`).
-        Err(Errno::PERM) => {}
+        // A FUSE filesystem does not let the host's root in ([`Caller::enter`]).
+        Err(Errno::PERM | Errno::ACCESS) => {}
         Err(errno) => return Err(errno),
         Ok(()) if can_be_opened(&directory, &name)? => return Ok(Outcome::Done),
         Ok(()) => rustix::fs::unlinkat(&directory, &name, AtFlags::empty())?,
     }
-    on_a_file(&directory, &name, mode, |file| cover(world, number, caller, mode, device, file))
+    on_a_file(caller, (&directory, &name), mode, |file| cover(world, number, caller, mode, device, file))
 }
 
 /// Has something mounted on a new and empty file of the caller's.
 #[expect(clippy::disallowed_methods, reason = "a single name below that directory")]
 fn on_a_file(
-    directory: &OwnedFd,
-    name: &[u8],
+    caller: &Caller,
+    (directory, name): (&OwnedFd, &[u8]),
     mode: Mode,
     mount: impl FnOnce(&OwnedFd) -> Result<()>,
 ) -> Result<Outcome> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(directory, name, flags, mode)?;
+    let file = sys::handed_over(|| {
+        caller.enter()?;
+        rustix::fs::openat(directory, name, flags, mode)
+    })?;
     let mounted = mount(&file);
     if mounted.is_err() {
         let _same = rustix::fs::unlinkat(directory, name, AtFlags::empty());
@@ -93,7 +97,6 @@ fn on_a_file(
 fn console(caller: &Caller) -> Result<Option<Detached>> {
     let found = sys::handed_over(|| {
         caller.enter()?;
-        caller.act_as()?;
         let place = Place::new(caller, libc::AT_FDCWD, b"/dev/console")?;
         place.open(OFlags::empty(), false)
     });
@@ -108,7 +111,6 @@ fn console(caller: &Caller) -> Result<Option<Detached>> {
 /// The directory of a new file, where the caller may make it.
 fn writable(caller: &Caller, place: Place) -> Result<OwnedFd> {
     caller.enter()?;
-    caller.act_as()?;
     let directory = place.open(OFlags::DIRECTORY, true)?;
     // With the filesystem ids and the capabilities of now: AT_EACCESS.
     rustix::process::fchdir(&directory)?;
