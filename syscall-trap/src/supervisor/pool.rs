@@ -66,13 +66,13 @@ impl Job {
     }
 
     fn run(mut self) {
-        let Notification { id, tid, .. } = self.notification;
+        let id = self.notification.id;
         // It may have waited in the queue for long.
         if !self.listener.is_valid(id) {
             return;
         }
         let still = || self.listener.is_valid(id);
-        self.answer = match self.core.hands.act(tid, self.process.as_fd(), &self.act, &still) {
+        self.answer = match self.core.hands.act(self.process.as_fd(), &self.act, &still) {
             Outcome::Continue => Answer::Continue,
             Outcome::Done => Answer::Value(0),
             // The kernel takes no other for an error, and a success is not to come of it.
