@@ -132,6 +132,23 @@ async fn a_console_that_is_made_is_the_containers() {
     container.end().await;
 }
 
+/// Nor does a node of an image open the host's, though engines allow its number; `--device` does.
+#[tokio::test]
+async fn a_console_of_the_images_is_not_opened() {
+    let mut bundle = with_rule(Bundle::new()).with_inside();
+    bundle = bundle.image_with(|image| {
+        place::sh(&format!("mknod -m 666 {}/node c 5 1", image.display())).ok();
+    });
+    let refused = bundle.clone().args(&["/inside", "open", "/node", "w"]).run().await;
+    assert_eq!(refused.failed().trim(), "EPERM");
+    let asked_for = json!({ "path": "/dev/asked-for", "type": "c", "major": 5, "minor": 1, "fileMode": 0o666 });
+    let container = Container::sleeping(bundle.push("/linux/devices", asked_for)).await;
+    // Where the host has none, its driver says so.
+    let opened = container.exec(&["/inside", "open", "/dev/asked-for", "w"]).await;
+    assert_ne!(format!("{}{}", opened.stdout, opened.stderr).trim(), "EPERM", "{opened:?}");
+    container.end().await;
+}
+
 /// A multiplexor is of the devpts beside it (`devpts_mntget()` of fs/devpts/inode.c), and of none without.
 #[tokio::test]
 async fn a_multiplexor_that_is_made_is_of_the_devpts_beside_it() {
