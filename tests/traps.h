@@ -353,7 +353,7 @@ static void silent_fuse(char **args) {
     char options[96], request[8192];
     unsigned answer[20] = {80};
     int fd = need(open("/dev/fuse", O_RDWR | O_CLOEXEC));
-    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other", fd);
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
     need(mount("silent", args[0], "fuse", 0, options));
     if (need(read(fd, request, sizeof request)) < 40) refused();
     memcpy(answer + 2, request + 8, 8);

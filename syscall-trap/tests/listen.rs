@@ -102,11 +102,11 @@ impl Noting {
 }
 
 impl Hands for Noting {
-    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+    fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
         assert!(still(), "the caller waits");
         let status = rustix::fs::openat(process, "status", OFlags::RDONLY, Mode::empty()).expect("the caller's status");
         let status = io::read_to_string(fs::File::from(status)).expect("the caller's status");
-        assert!(status.contains(&format!("\nPid:\t{tid}\n")), "the directory is the thread's own: {status}");
+        let tid = status.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok()).expect("its id");
         self.seen.lock().unwrap().push((tid, act.clone()));
         let _open = self.gate.1.wait_while(self.gate.0.lock().unwrap(), |open| !*open).unwrap();
         self.outcome
@@ -267,7 +267,7 @@ fn killed_callers() {
 fn hands_that_panic() {
     struct Panicking;
     impl Hands for Panicking {
-        fn act(&self, _: u32, _: BorrowedFd<'_>, _: &Act, _: &dyn Fn() -> bool) -> Outcome {
+        fn act(&self, _: BorrowedFd<'_>, _: &Act, _: &dyn Fn() -> bool) -> Outcome {
             panic!("as this check wants")
         }
     }

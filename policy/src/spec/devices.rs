@@ -4,7 +4,7 @@ use oci_spec::runtime::{LinuxDevice, LinuxDeviceType};
 
 use super::paths;
 use crate::Refusal;
-use crate::plan::{DeviceKind, DeviceNode, DeviceOwner};
+use crate::plan::{DeviceKind, DeviceNode, DeviceOwner, DeviceRule};
 
 /// Nodes that every container gets, by path, major and minor number; a spec that lists them asks for nothing more.
 const DEFAULT: &[(&str, u32, u32)] = &[
@@ -91,6 +91,21 @@ pub(crate) fn is_default(kind: DeviceKind, major: u32, minor: u32) -> bool {
     kind == DeviceKind::Fifo || (kind == DeviceKind::Char && numbers.any(|number| number == (major, minor)))
 }
 
+/// Takes the host's console out of what rules allow, unless a node was asked for. Engines allow its number to every
+/// container for the sake of `/dev/console`, which is a terminal inside and has another; but an image may bring a node of it.
+pub(super) fn keep_the_console(nodes: &[DeviceNode], rules: &mut [DeviceRule]) {
+    let Some((_, major, minor)) = DEFAULT.iter().find(|(path, ..)| *path == CONSOLE) else { return };
+    if nodes.iter().any(|node| (node.kind, node.major, node.minor) == (DeviceKind::Char, *major, *minor)) {
+        return;
+    }
+    for rule in rules {
+        if rule.allow && (rule.kind, rule.major, rule.minor) == (Some(DeviceKind::Char), Some(*major), Some(*minor)) {
+            // A node alone does nothing.
+            *rule = DeviceRule { read: false, write: false, mknod: true, ..*rule };
+        }
+    }
+}
+
 /// A new named pipe is the container's as much as a harmless device is.
 fn owner(kind: DeviceKind, major: u32, minor: u32, device: &LinuxDevice) -> DeviceOwner {
     if is_default(kind, major, minor) || (kind == DeviceKind::Char && HARMLESS.contains(&(major, minor))) {
@@ -125,6 +140,27 @@ mod tests {
         // The numbers of fuse as a block device are another device.
         let block = r#"[{"path": "/dev/fuse", "type": "b", "major": 10, "minor": 229}]"#;
         assert_eq!(owner_of(block), DeviceOwner::Host { uid: 0, gid: 0 });
+    }
+
+    #[test]
+    fn rules_allow_the_hosts_console_only_with_a_node() {
+        let rule = |minor| DeviceRule {
+            allow: true,
+            kind: Some(DeviceKind::Char),
+            major: Some(5),
+            minor: Some(minor),
+            read: true,
+            write: true,
+            mknod: true,
+        };
+        let node = plan(r#"[{"path": "/dev/console2", "type": "c", "major": 5, "minor": 1}]"#).expect("devices");
+        let own = plan(r#"[{"path": "/dev/console", "type": "c", "major": 5, "minor": 1}]"#).expect("devices");
+        for (nodes, is_open) in [(&node, true), (&own, false)] {
+            let mut rules = [rule(0), rule(1), rule(2)];
+            keep_the_console(nodes, &mut rules);
+            let open = rules.map(|rule| (rule.read && rule.write, rule.mknod));
+            assert_eq!(open, [(true, true), (is_open, true), (true, true)]);
+        }
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>) -> Result<Plan, Refusal> {
         None => None,
     };
     let joins = wishes.iter().any(|wish| wish.path.is_some());
-    let plan = Plan {
+    let mut plan = Plan {
         id_map,
         root: root::root(spec, request.bundle)?,
         mounts: mounts::mounts(spec.mounts().as_deref().unwrap_or_default(), request.bundle)?,
@@ -91,6 +91,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>) -> Result<Plan, Refusal> {
         hooks: hooks::hooks(spec, request.bundle)?,
         namespaces: wishes,
     };
+    devices::keep_the_console(&plan.devices, &mut plan.cgroup.resources.devices);
     // Where a namespace is joined, the map is that of its owner and may be larger: the caller checks once it knows.
     match plan.id_map {
         Some(map) => check_ids(&plan, map)?,

@@ -73,7 +73,7 @@ struct Acts {
 }
 
 impl supervisor::Hands for Acts {
-    fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+    fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
         let hands = lock(&self.hands).clone();
         hands.map_or(Outcome::Continue, |hands| hands.act(process, act, still))
     }

@@ -39,6 +39,11 @@ impl Channel {
         Ok((Self(one), Self(other)))
     }
 
+    /// The same end once more.
+    pub(crate) fn another(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
     /// Sends a message. The other end's absence is an error (`EPIPE`), never a signal.
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         send(self.0.as_fd(), message, fds)

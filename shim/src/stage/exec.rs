@@ -77,7 +77,7 @@ fn become_program(order: &ExecOrder, stdio: &[OwnedFd], proc: &OwnedFd, control:
     }
     failpoint::hit("stage-exec-ready", &order.id);
     control.send(&Report::Ready, &[]).map_err(at())?;
-    match prepared.become_and_exec(|| filter::install(&order.filters, Some(control)))? {}
+    match prepared.become_and_exec(|| filter::install(&order.filters, control))? {}
 }
 
 /// Goes on as a sibling of this process in a cgroup v2 group. clone3(2) into a group costs microseconds, where moving a

@@ -11,17 +11,13 @@ use super::message::{Program, Report, TrapsServed};
 
 /// Installs `programs`, in their order. Of what they answer for a call the kernel takes the strictest (seccomp(2)).
 ///
-/// The shim at the other end of `control` serves what is trapped before the next program is installed. Without one, what
-/// traps is left out: nobody would answer. What the base filter leaves to it is refused then.
-pub(super) fn install(programs: &[Program], control: Option<&Channel>) -> io::Result<()> {
+/// The shim at the other end of `control` serves what is trapped before the next program is installed.
+pub(super) fn install(programs: &[Program], control: &Channel) -> io::Result<()> {
     for program in programs {
         let filter = program.into();
-        match control {
-            _ if program.flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER == 0 => {
-                syscall_trap::sys::install(&filter, program.flags)?;
-            }
-            Some(control) => trap(&filter, control)?,
-            None => unserved()?,
+        match program.flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER {
+            0 => syscall_trap::sys::install(&filter, program.flags)?,
+            _ => trap(&filter, control)?,
         }
     }
     Ok(())

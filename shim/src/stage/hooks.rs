@@ -141,8 +141,8 @@ fn pid_inside(proc: BorrowedFd<'_>, pid: i32) -> Result<i32, Failure> {
     own.ok_or_else(|| Failure::line(format!("read /proc/{path}: it has no NSpid")))
 }
 
-/// Init's part: the startContainer hooks. Their programs are the container's, so the container's filters hold for them, too,
-/// save the one that traps: what a hook would wait for, the shim would have to serve before the container runs.
+/// Init's part: the startContainer hooks. Their programs are the container's, so the container's filters hold for them, too.
+/// Each hands a listener of its own over; init, of which they are children, has none yet.
 pub(super) fn start_container(control: &Channel, order: &BuildOrder) -> Result<(), Failure> {
     let Hooks { start_container, bundle, annotations, .. } = &order.plan.hooks;
     if start_container.is_empty() {
@@ -157,7 +157,9 @@ pub(super) fn start_container(control: &Channel, order: &BuildOrder) -> Result<(
             crate::sys::process::leave_session_keyring()
         };
         let filters = order.filters.clone();
-        let seal = move || filter::install(&filters, None);
+        // Init says nothing while a hook runs.
+        let hooks_own = control.another().map_err(Failure::at("keep", "the channel to the shim"))?;
+        let seal = move || filter::install(&filters, &hooks_own);
         let run = hook::Run { hook, state: &state, directory: Path::new("/"), client: Some(control.as_fd()) };
         hook::run(&run, enter, seal).map_err(Failure::line)?;
     }

@@ -92,7 +92,7 @@ fn live(
                     prepare(order, proc, control)?
                 }
             };
-            match prepared.become_and_exec(|| filter::install(&order.filters, Some(control)))? {}
+            match prepared.become_and_exec(|| filter::install(&order.filters, control))? {}
         }
         None => std::process::exit(1),
     }

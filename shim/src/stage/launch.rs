@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use policy::plan::MountFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -19,6 +20,9 @@ use super::message::{BuildOrder, EmulationServed, ExecOrder, Failure, Proceed, R
 use super::{BUILD, EXEC};
 pub(crate) use act::ActStage;
 use reap::{ended, kill_and_reap, kill_and_reap_group, reap};
+
+/// How long the stage of a create that has failed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a stage did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +111,8 @@ impl Launcher {
         Ok(Self { executable: executable.into_fd() })
     }
 
-    /// Makes a container. When it fails nothing of it is left: its init is killed and every stage is reaped.
+    /// Makes a container. When it fails nothing of it is left: its init is killed and every stage is reaped, which a stage that
+    /// has been stopped holds up for [`PATIENCE`] at most.
     /// `serve` is given the devices of the emulated files ([`Report::Emulation`]), and init's pid.
     pub(crate) async fn create(
         &self,
@@ -125,7 +130,7 @@ impl Launcher {
         drop((fds, theirs));
         let mut progress = Progress::default();
         let outcome = progress.until_ready(&stage, &init, serve, |pid| self.before_pivot(order, pid)).await;
-        tokio::spawn(stage.reap());
+        let reaped = tokio::spawn(stage.reap());
         match (outcome, progress.pidfd) {
             (Ok(()), Some(pidfd)) => Ok(Created {
                 pid: pid_of(pidfd.as_fd()).map_err(channel("read init's pid"))?,
@@ -140,6 +145,8 @@ impl Launcher {
                 if let Some(pidfd) = pidfd {
                     kill_and_reap(pidfd).await;
                 }
+                // It has told why it fails before it ends, and what it holds (the lease of the range) it holds until then.
+                let _late = tokio::time::timeout(PATIENCE, reaped).await;
                 Err(outcome.err().unwrap_or(LaunchError::Died("the container's init")))
             }
         }

@@ -26,7 +26,6 @@ pub(super) fn mount(world: &World, caller: &Caller, source: &[u8], target: &[u8]
     caller.join("net", LinkNameSpaceType::Network)?;
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     caller.enter()?;
-    caller.act_as()?;
     let Ok(source) = source.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
     if !is_in_the_way(&source) {
         return Ok(Outcome::Continue);
@@ -81,7 +80,6 @@ pub(super) fn open_tree(world: &World, caller: &Caller, dirfd: i32, path: &[u8],
     let is_clone = has(OpenTreeFlags::OPEN_TREE_CLONE.bits());
     let mounts = if is_clone { None } else { Some(Mounts::read(world)?) };
     caller.enter()?;
-    caller.act_as()?;
     let nofollow = has(OpenTreeFlags::AT_SYMLINK_NOFOLLOW.bits());
     let nofollow = if nofollow { OFlags::NOFOLLOW } else { OFlags::empty() };
     let Ok(target) = place.open(nofollow, has(OpenTreeFlags::AT_EMPTY_PATH.bits())) else {

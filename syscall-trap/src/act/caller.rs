@@ -2,11 +2,11 @@
 //! procfs, which stays with that thread (`ESRCH` once it has gone).
 //!
 //! Main type: [`Caller`]. What it may do is asked here ([`Caller::may`]), and here a process of ours becomes it
-//! ([`Caller::enter`], [`Caller::act_as`]).
+//! ([`Caller::enter`]).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Gid, Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::process::{DumpableBehavior, Signal};
@@ -33,6 +33,9 @@ pub(crate) struct Status {
     /// Filesystem ids.
     pub(super) uid: u32,
     pub(super) gid: u32,
+    /// Real, effective and saved ids.
+    uids: [u32; 3],
+    gids: [u32; 3],
     groups: Vec<u32>,
     /// Effective capabilities, in its user namespace.
     pub(crate) effective: u64,
@@ -86,17 +89,40 @@ impl Caller {
         move_into_link_name_space(self.namespace(name)?.as_fd(), Some(kind))
     }
 
-    /// Takes its root and working directory and its filesystem ids, in its mount namespace ([`Caller::join`]), and keeps
-    /// the host's rights. From here on it is certain that all that has been read of the thread is the caller's.
+    /// Takes its root and working directory, ids, user namespace and capabilities, in its mount namespace ([`Caller::join`]): from
+    /// here on this process can do what the caller can, and it is certain that all that has been read of the thread is the
+    /// caller's. (It stays non-dumpable, and in the host's pid namespace, where nobody inside sees it.)
     pub(super) fn enter(&self) -> Result<()> {
         let (root, cwd) = (self.link("root")?, self.link("cwd")?);
         self.still_waits()?;
-        rustix::process::fchdir(root)?;
-        rustix::process::chroot(".")?;
-        rustix::process::fchdir(cwd)?;
-        let groups: Vec<_> = self.status.groups.iter().map(|group| Gid::from_raw(*group)).collect();
+        self.take_ids()?;
+        let stands = stand(&root, &cwd);
+        move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
+        if stands.is_err() {
+            // A FUSE filesystem lets in whoever is in the user namespace of its owner, and not even the host's root besides
+            // (`fuse_allow_current_process()` of fs/fuse/dir.c).
+            stand(&root, &cwd)?;
+        }
+        let effective = CapabilitySet::from_bits_retain(self.status.effective);
+        let sets = CapabilitySets { effective, permitted: effective, inheritable: CapabilitySet::empty() };
+        rustix::thread::set_capabilities(None, sets)?;
+        // A change of ids has set both anew: to `fs.suid_dumpable`, and to nothing.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    }
+
+    /// Takes all of its ids, for FUSE compares the three, too; keeps the capabilities of before.
+    fn take_ids(&self) -> Result<()> {
+        let Status { uid, gid, uids, gids, groups, .. } = &self.status;
+        // The first keeps the capabilities over the change of the others, which changes the filesystem ids.
+        userns::creds::take(*uid, *gid)?;
+        let groups: Vec<_> = groups.iter().map(|group| Gid::from_raw(*group)).collect();
         rustix::thread::set_thread_groups(&groups)?;
-        userns::creds::take(self.status.uid, self.status.gid)
+        let ([real, effective, saved], of_users) = (gids.map(Gid::from_raw), uids.map(Uid::from_raw));
+        rustix::thread::set_thread_res_gid(real, effective, saved)?;
+        let [real, effective, saved] = of_users;
+        rustix::thread::set_thread_res_uid(real, effective, saved)?;
+        userns::creds::take(*uid, *gid)
     }
 
     /// Whether it has been in its call all the time. A process keeps its id, and thereby the directory in procfs, when
@@ -109,18 +135,6 @@ impl Caller {
             (_, 1) if answer == *YES => Ok(()),
             _ => Err(Errno::SRCH),
         }
-    }
-
-    /// Takes its user namespace and its capabilities, after [`Caller::enter`]: from here on this process can do what the
-    /// caller can. (It stays non-dumpable, and in the host's pid namespace, where nobody inside sees it.)
-    pub(super) fn act_as(&self) -> Result<()> {
-        move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
-        let effective = CapabilitySet::from_bits_retain(self.status.effective);
-        let sets = CapabilitySets { effective, permitted: effective, inheritable: CapabilitySet::empty() };
-        rustix::thread::set_capabilities(None, sets)?;
-        // A change of ids has set both anew: to `fs.suid_dumpable`, and to nothing.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
     }
 
     /// A group of its user namespace as the host counts; all ones, which is no group, where there is none.
@@ -143,9 +157,15 @@ impl Status {
         };
         let last = |name: &str| words(name)?.last().copied();
         let number = |name: &str| last(name)?.parse().ok();
+        let three = |name: &str| {
+            let numbers: Vec<u32> = words(name)?.iter().filter_map(|word| word.parse().ok()).collect();
+            numbers.first_chunk().copied()
+        };
         Some(Self {
             uid: number("Uid")?,
             gid: number("Gid")?,
+            uids: three("Uid")?,
+            gids: three("Gid")?,
             groups: words("Groups")?.into_iter().filter_map(|group| group.parse().ok()).collect(),
             effective: u64::from_str_radix(last("CapEff")?, 16).ok()?,
             umask: u32::from_str_radix(last("Umask")?, 8).ok()?,
@@ -153,6 +173,12 @@ impl Status {
             tid: number("NSpid")?,
         })
     }
+}
+
+fn stand(root: &OwnedFd, cwd: &OwnedFd) -> Result<()> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(".")?;
+    rustix::process::fchdir(cwd)
 }
 
 fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
@@ -187,7 +213,9 @@ mod tests {
         let text = "Name:\tx\nUmask:\t0027\nUid:\t1 2 3 4\nGid:\t5\t6\t7\t8\nGroups:\t9 10 \nNStgid:\t300\t7\nNSpid:\t301\t8\n\
                     CapPrm:\tff\nCapEff:\t0000000000200000\n";
         let status = Status::parse(text).unwrap();
-        let expected = Status { uid: 4, gid: 8, groups: vec![9, 10], effective: 1 << 21, umask: 0o27, tgid: 7, tid: 8 };
+        let (uids, gids) = ([1, 2, 3], [5, 6, 7]);
+        let (groups, effective, umask) = (vec![9, 10], 1 << 21, 0o27);
+        let expected = Status { uid: 4, gid: 8, uids, gids, groups, effective, umask, tgid: 7, tid: 8 };
         assert_eq!(status, expected);
         assert_eq!(Status::parse(&text.replace("Groups:\t9 10 ", "Groups:\t ")).unwrap().groups, Vec::<u32>::new());
         // A thread that has just ended has no files and no umask.

@@ -64,7 +64,6 @@ pub(super) fn mount(
     }
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     caller.enter()?;
-    caller.act_as()?;
     let target = place.open(OFlags::empty(), false)?;
     attach(&tree, target.as_fd())?;
     Ok(Outcome::Done)

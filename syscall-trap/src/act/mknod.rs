@@ -3,16 +3,30 @@
 //!
 //! The node is made by the host's root with the caller's filesystem ids, where the caller may make a file. On a filesystem of
 //! the container's own no device can be opened (`SB_I_NODEV`): there the device is mounted on an empty file.
+//!
+//! The console is another thing: the device of that number is the host's, and such a node is never made. What the container has
+//! as its console, a terminal, is mounted on an empty file; where it has none the node is that of null.
 
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, makedev};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
+use userns::mount::Detached;
 
 use super::path::Place;
 use super::{Caller, Outcome, Result, World};
 use crate::sys::process as sys;
+
+/// Major and minor number of the host's console (Documentation/admin-guide/devices.txt of Linux).
+const CONSOLE: (u32, u32) = (5, 1);
+
+/// The same of null.
+const NULL: (u32, u32) = (1, 3);
+
+/// The slave sides of terminals (`UNIX98_PTY_SLAVE_MAJOR` of linux/major.h).
+const TERMINALS: RangeInclusive<u32> = 136..=143;
 
 /// The arguments of mknodat(2): directory, path, mode, device.
 type Arguments<'a> = (i32, &'a [u8], u32, u64);
@@ -27,8 +41,8 @@ pub(super) fn mknod(
     caller: &Caller,
     (dirfd, path, mode, device): Arguments<'_>,
 ) -> Result<Outcome> {
-    let allowed = world.devices.contains(&(rustix::fs::major(device), rustix::fs::minor(device)));
-    if !allowed || FileType::from_raw_mode(mode) != FileType::CharacterDevice {
+    let numbers = (rustix::fs::major(device), rustix::fs::minor(device));
+    if !world.devices.contains(&numbers) || FileType::from_raw_mode(mode) != FileType::CharacterDevice {
         return Ok(Outcome::Continue);
     }
     // Those of the container's own user namespace only: root of another has never had the right to make one.
@@ -38,30 +52,65 @@ pub(super) fn mknod(
     let (place, name) = Place::new(caller, dirfd, path)?.split()?;
     let mode = Mode::from_raw_mode(mode & 0o7777);
     caller.join("mnt", LinkNameSpaceType::Mount)?;
+    let console = if numbers == CONSOLE { console(caller)? } else { None };
+    let device = if numbers == CONSOLE { makedev(NULL.0, NULL.1) } else { device };
     let directory = sys::handed_over(|| writable(caller, place))?;
     userns::creds::take(caller.status.uid, caller.status.gid)?;
     // The kernel knows when it counts: not beside a default ACL.
     rustix::process::umask(Mode::from_raw_mode(caller.status.umask));
+    if let Some(console) = console {
+        return on_a_file(caller, (&directory, &name), mode, |file| console.attach_at(file));
+    }
     match rustix::fs::mknodat(&directory, &name, FileType::CharacterDevice, mode, device) {
         // An overlay of the container's own makes it with the rights of who has mounted it (`ovl_override_creds()`).
-        Err(Errno::PERM) => {}
+        // A FUSE filesystem does not let the host's root in ([`Caller::enter`]).
+        Err(Errno::PERM | Errno::ACCESS) => {}
         Err(errno) => return Err(errno),
         Ok(()) if can_be_opened(&directory, &name)? => return Ok(Outcome::Done),
         Ok(()) => rustix::fs::unlinkat(&directory, &name, AtFlags::empty())?,
     }
+    on_a_file(caller, (&directory, &name), mode, |file| cover(world, number, caller, mode, device, file))
+}
+
+/// Has something mounted on a new and empty file of the caller's.
+#[expect(clippy::disallowed_methods, reason = "a single name below that directory")]
+fn on_a_file(
+    caller: &Caller,
+    (directory, name): (&OwnedFd, &[u8]),
+    mode: Mode,
+    mount: impl FnOnce(&OwnedFd) -> Result<()>,
+) -> Result<Outcome> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&directory, &name, flags, mode)?;
-    let mounted = cover(world, number, caller, mode, device, &file);
+    let file = sys::handed_over(|| {
+        caller.enter()?;
+        rustix::fs::openat(directory, name, flags, mode)
+    })?;
+    let mounted = mount(&file);
     if mounted.is_err() {
-        let _same = rustix::fs::unlinkat(&directory, &name, AtFlags::empty());
+        let _same = rustix::fs::unlinkat(directory, name, AtFlags::empty());
     }
     mounted.map(|()| Outcome::Done)
+}
+
+/// The terminal that the caller has as its console, as it may open it; none where it has none. The process is in the caller's mount
+/// namespace.
+fn console(caller: &Caller) -> Result<Option<Detached>> {
+    let found = sys::handed_over(|| {
+        caller.enter()?;
+        let place = Place::new(caller, libc::AT_FDCWD, b"/dev/console")?;
+        place.open(OFlags::empty(), false)
+    });
+    let Ok(found) = found else { return Ok(None) };
+    let stat = rustix::fs::fstat(&found)?;
+    let is_terminal = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && TERMINALS.contains(&rustix::fs::major(stat.st_rdev));
+    // One that is seen through another mount namespace cannot be had.
+    Ok(is_terminal.then(|| Detached::clone_of(found, false, "the console").ok()).flatten())
 }
 
 /// The directory of a new file, where the caller may make it.
 fn writable(caller: &Caller, place: Place) -> Result<OwnedFd> {
     caller.enter()?;
-    caller.act_as()?;
     let directory = place.open(OFlags::DIRECTORY, true)?;
     // With the filesystem ids and the capabilities of now: AT_EACCESS.
     rustix::process::fchdir(&directory)?;

@@ -44,7 +44,6 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     }
     let mounts = Mounts::read(world)?;
     caller.enter()?;
-    caller.act_as()?;
     let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
     let id = mountinfo::id_of(&target)?;
     let (true, Some(mount)) = (is_root(&target)?, mounts.all.iter().find(|mount| mount.id == id)) else {
@@ -89,7 +88,6 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
 /// The flags of one mount, and of the covers on it.
 fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Outcome> {
     caller.enter()?;
-    caller.act_as()?;
     let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
     if !is_root(&target)? {
         return Ok(Outcome::Continue);

@@ -20,7 +20,6 @@ pub(super) fn umount(world: &World, caller: &Caller, target: &[u8], flags: i32) 
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     let mounts = Mounts::read(world)?;
     caller.enter()?;
-    caller.act_as()?;
     let nofollow = if flags & libc::UMOUNT_NOFOLLOW != 0 { OFlags::NOFOLLOW } else { OFlags::empty() };
     let Ok(target) = place.open(nofollow, false) else { return Ok(Outcome::Continue) };
     let id = mountinfo::id_of(&target)?;

@@ -124,7 +124,8 @@ pub const TRAPS: &[Trap] = &[
         calls: &["mknod"],
         which: "of a character device",
         when: &[When { argument: 1, mask: S_IFMT, value: S_IFCHR }],
-        answer: "harmless devices are made; else the kernel's",
+        answer: "harmless devices are made, and of the console the container's own, or null where it has none; else the \
+                 kernel's",
         reason: "The kernel lets no root of a user namespace make a device, not even null.",
     },
     Trap {

@@ -34,10 +34,10 @@ pub trait Machine: Send + Sync {
 
 /// What is done on behalf of a caller.
 pub trait Hands: Send + Sync {
-    /// Does `act` for the thread `tid`, whose directory in the host's procfs is `process` (`O_PATH`). The directory was the
+    /// Does `act` for the thread whose directory in the host's procfs is `process` (`O_PATH`). The directory was the
     /// caller's when its call was still waiting; it leads to no other process, whoever has the id now, but its process may have
     /// executed another program. So what has been read there counts only if `still` says afterwards that the call waits.
-    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome;
+    fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome;
 
     /// The container's device programs; none where it has no group to attach them to.
     fn programs(&self) -> Option<Arc<Programs>> {

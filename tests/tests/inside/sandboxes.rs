@@ -106,5 +106,12 @@ async fn fuse_overlayfs() {
     let script = "set -e; cd /mnt; mkdir l u w m; echo below > l/f; fuse-overlayfs -o lowerdir=l,upperdir=u,workdir=w m 2> /dev/null
         cat m/f; echo above > m/f; cat u/f l/f; umount m; ls m; ls -d m";
     assert_eq!(bash(&container, script).await.ok(), "below\nabove\nbelow\nm");
+    // As a root, in which a procfs is mounted and a device made.
+    let script = "set -e; cd /mnt; rm -r l u w; mkdir -p l/bin l/proc u w; cp /busybox/bin/busybox l/bin/
+        fuse-overlayfs -o lowerdir=l,upperdir=u,workdir=w m 2> /dev/null
+        chroot m /bin/busybox sh -c 'set -e; b=/bin/busybox; $b mount -t proc p /proc; $b head -c 8 /proc/meminfo; echo
+            $b mknod /null c 1 3; echo x > /null; $b stat -c %t:%T /null; $b umount /null; $b umount /proc'
+        umount m; ls m | wc -l";
+    assert_eq!(bash(&container, script).await.ok(), "MemTotal\n1:3\n0");
     container.end().await;
 }

@@ -103,3 +103,58 @@ async fn an_exec_gets_no_terminal_of_a_false_devpts() {
     assert!(add("after").await.unwrap().starts_with("/dev/pts/"), "a devpts of the container's own is its business");
     container.end().await;
 }
+
+/// What engines allow beside the defaults.
+fn with_rule(bundle: Bundle) -> Bundle {
+    let rule = json!({ "allow": true, "type": "c", "major": 5, "minor": 1, "access": "rwm" });
+    bundle.all_capabilities().push("/linux/resources/devices", rule)
+}
+
+/// The node of the same number is the host's console.
+#[tokio::test]
+async fn a_console_that_is_made_is_the_containers() {
+    let script = "mkdir -p /made /own; mount -t tmpfs own /own
+        for dir in /made /own; do mknod $dir/console c 5 1 && mknod -m 600 $dir/tty c 5 0 && cd $dir && stat -c '%n %t:%T' console tty
+        [ console -ef /dev/console ] && echo same; echo said > console; mknod console c 5 1 2>&1 | grep -o exists; done";
+    let said = run(with_rule(Bundle::new()).sh(script)).await.unwrap();
+    let each = "console 88:0\ntty 5:0\nsame\nsaid\nexists";
+    assert_eq!(said.trim(), format!("{each}\n{each}"));
+
+    // Without a terminal there is none, and what is written goes nowhere.
+    let container = Container::sleeping(with_rule(Bundle::new())).await;
+    let each = "console 1:3\ntty 5:0\nexists";
+    assert_eq!(container.sh(script).await.stdout.trim(), format!("{each}\n{each}"));
+    // Nor is anything else at its place.
+    let others =
+        "cd /dev; for what in 'ln -s zero' mkfifo 'mknod -m 600'; do [ \"$what\" != 'mknod -m 600' ] || number='c 1 5'
+        $what console $number; mknod /console c 5 1; stat -c %t:%T /console; rm console /console; done";
+    assert_eq!(container.sh(others).await.ok(), "1:3\n1:3\n1:3");
+    container.end().await;
+}
+
+/// Nor does a node of an image open the host's, though engines allow its number; `--device` does.
+#[tokio::test]
+async fn a_console_of_the_images_is_not_opened() {
+    let mut bundle = with_rule(Bundle::new()).with_inside();
+    bundle = bundle.image_with(|image| {
+        place::sh(&format!("mknod -m 666 {}/node c 5 1", image.display())).ok();
+    });
+    let refused = bundle.clone().args(&["/inside", "open", "/node", "w"]).run().await;
+    assert_eq!(refused.failed().trim(), "EPERM");
+    let asked_for = json!({ "path": "/dev/asked-for", "type": "c", "major": 5, "minor": 1, "fileMode": 0o666 });
+    let container = Container::sleeping(bundle.push("/linux/devices", asked_for)).await;
+    // Where the host has none, its driver says so.
+    let opened = container.exec(&["/inside", "open", "/dev/asked-for", "w"]).await;
+    assert_ne!(format!("{}{}", opened.stdout, opened.stderr).trim(), "EPERM", "{opened:?}");
+    container.end().await;
+}
+
+/// A multiplexor is of the devpts beside it (`devpts_mntget()` of fs/devpts/inode.c), and of none without.
+#[tokio::test]
+async fn a_multiplexor_that_is_made_is_of_the_devpts_beside_it() {
+    let script = "mkdir -p /made/pts /alone; mount --bind /dev/pts /made/pts; mknod /made/ptmx c 5 2; mknod /alone/ptmx c 5 2
+        ls /dev/pts; exec 5<> /made/ptmx; ls /dev/pts; stat -c %t:%T /alone/ptmx; cat /alone/ptmx 2>&1 | sed 's/.*: //'";
+    let container = Container::sleeping(with_rule(Bundle::new())).await;
+    assert_eq!(container.sh(script).await.ok(), "ptmx\n0\nptmx\n5:2\nNo such file or directory");
+    container.end().await;
+}

@@ -108,7 +108,7 @@ async fn a_shim_that_is_killed_takes_its_act_stage_along_and_holds_nobody_up() {
     for one in [&other, &container] {
         assert_eq!(one.sh(mounts).await.ok(), "MemTotal");
     }
-    let stage = act_stage(&container);
+    let stage = act_stage(&container).await;
     // Somebody of its own is in the middle of it.
     let busy = container.process(&["/inside", "flood", "4", "1000", "0"]);
     container.add_process("e", &busy, &tests::stdio::Pipes::none()).await.unwrap();

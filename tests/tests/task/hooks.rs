@@ -185,6 +185,27 @@ async fn a_start_container_hook_may_make_what_the_program_needs() {
     assert_eq!(bundle.run().await.ok(), "I run in /made as 5");
 }
 
+/// It is one of the container's processes: sysinfo(2) tells it of the container, and it makes devices.
+#[tokio::test]
+async fn what_a_start_container_hook_calls_is_trapped() {
+    let limited = json!({ "memory": { "limit": 512 << 20 } });
+    let bundle = Bundle::new()
+        .all_capabilities()
+        .set("/linux/resources", limited)
+        .hook(
+            "startContainer",
+            "free -m | awk '/^Mem/ { print $2 }' > /made; mknod /null c 1 3; (sleep 1; mknod /late c 1 3) &",
+        )
+        .hook("startContainer", "mknod /zero c 1 5");
+    let script =
+        "cat /made; stat -c %t:%T /null /zero; mknod /own c 1 3; until [ -c /late ]; do sleep 0.1; done; echo late";
+    assert_eq!(bundle.sh(script).run().await.ok(), "512\n1:3\n1:5\nlate");
+    // One that is killed in the middle of its call.
+    let failing = Bundle::new().all_capabilities().hook("startContainer", "mknod /null c 1 3; kill -9 $$");
+    let refused = failing.start_refused().await;
+    assert!(refused.contains("killed by signal 9"), "{refused}");
+}
+
 #[tokio::test]
 async fn a_hook_has_its_own_environment_and_arguments_alone() {
     let notes = Notes::new();
