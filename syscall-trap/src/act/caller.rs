@@ -155,7 +155,7 @@ impl Status {
     }
 }
 
-fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
+pub(super) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
