@@ -63,6 +63,14 @@ impl Kernel {
         }
     }
 
+    /// Where it is mounted, as a rule, below the root.
+    pub(super) fn place(self) -> &'static str {
+        match self {
+            Self::Proc => "proc",
+            Self::Sysfs => "sys",
+        }
+    }
+
     /// The namespace that decides what a new one shows, and whose owner may mount it.
     pub(super) fn namespace(self) -> &'static str {
         match self {

@@ -55,7 +55,7 @@ pub struct World {
     locking: OwnedFd,
     pub(super) covers: Vec<Cover>,
     pub(super) emulated: Vec<Emulated>,
-    null: OwnedFd,
+    pub(super) null: OwnedFd,
     empty: OwnedFd,
     /// The superblock on which devices are made, as mountinfo names it.
     made_on: String,
