@@ -89,6 +89,9 @@ fn parse_line(line: &[u8]) -> Option<MountEntry> {
 
 /// Undoes the kernel's `\ooo` escapes (`seq_escape`).
 fn unescape(bytes: &[u8]) -> Vec<u8> {
+    if !bytes.contains(&b'\\') {
+        return bytes.to_vec();
+    }
     let mut plain = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {

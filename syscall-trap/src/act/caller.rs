@@ -181,7 +181,7 @@ fn stand(root: &OwnedFd, cwd: &OwnedFd) -> Result<()> {
     rustix::process::fchdir(cwd)
 }
 
-fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
+pub(super) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 

@@ -63,6 +63,14 @@ impl Kernel {
         }
     }
 
+    /// Where it is mounted, as a rule, below the root.
+    pub(super) fn place(self) -> &'static str {
+        match self {
+            Self::Proc => "proc",
+            Self::Sysfs => "sys",
+        }
+    }
+
     /// The namespace that decides what a new one shows, and whose owner may mount it.
     pub(super) fn namespace(self) -> &'static str {
         match self {
@@ -152,13 +160,18 @@ impl Cover {
     pub(super) fn explains(&self, world: &World, mount: &MountEntry, of: &MountEntry) -> bool {
         match &self.shows {
             Shows::Nothing => true,
-            Shows::Itself => mount.device == of.device && mount.root == Path::new("/").join(&self.path),
+            Shows::Itself => mount.device == of.device && is_root(&mount.root, &self.path),
             Shows::Emulated { filesystem, name } => {
                 let is_of = |emulated: &Emulated| mount.device == emulated.device;
-                world.emulated.get(*filesystem).is_some_and(is_of) && mount.root == Path::new("/").join(name)
+                world.emulated.get(*filesystem).is_some_and(is_of) && is_root(&mount.root, name.as_ref())
             }
         }
     }
+}
+
+/// Whether the root of a mount is what `path`, relative to the filesystem's root, names.
+fn is_root(root: &Path, path: &Path) -> bool {
+    root.strip_prefix("/").is_ok_and(|root| root == path)
 }
 
 /// `MOUNT_ATTR_RDONLY`.

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
 use userns::mount::Detached;
@@ -34,8 +34,7 @@ pub(super) fn mount(
     }
     let place = Place::new(caller, libc::AT_FDCWD, target)?;
     let read_only = flags & libc::MS_RDONLY != 0;
-    caller.join("mnt", LinkNameSpaceType::Mount)?;
-    let seen = visible(world, &Mounts::read(world)?, kernel, read_only, Atime::asked(flags));
+    let seen = seen(world, caller, kernel, read_only, Atime::asked(flags))?;
     if seen == Visible::No {
         return Ok(Outcome::Continue);
     }
@@ -67,6 +66,24 @@ pub(super) fn mount(
     let target = place.open(OFlags::empty(), false)?;
     attach(&tree, target.as_fd())?;
     Ok(Outcome::Done)
+}
+
+/// What the caller's mount namespace shows, which this process is in then. Where that is everything, it is where everybody looks,
+/// as a rule, and of all other mounts nothing need be known.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "in the caller's root, and nothing but a mount id is taken of what is found"
+)]
+fn seen(world: &World, caller: &Caller, kernel: Kernel, read_only: bool, atime: Atime) -> Result<Visible> {
+    let root = caller.link("root")?;
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let usual = openat2(root, kernel.place(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
+    let below = usual.ok().and_then(Mounts::below);
+    if below.is_some_and(|mounts| visible(world, &mounts, kernel, read_only, atime) == Visible::Yes) {
+        return Ok(Visible::Yes);
+    }
+    Ok(visible(world, &Mounts::read(world)?, kernel, read_only, atime))
 }
 
 /// Attaches a tree as mount(2) does (`do_add_mount()` of fs/namespace.c), whose errors move_mount(2) has not.

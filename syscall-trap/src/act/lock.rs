@@ -5,8 +5,10 @@
 //!
 //! Main type: [`Mounts`].
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -14,6 +16,7 @@ use rustix::mount::UnmountFlags;
 use userns::mountinfo::{self, MountEntry};
 
 use super::{Result, World, caller};
+use crate::sys::mounts as sys;
 
 /// All mounts of the namespace that this process was in when they were read, whatever its caller's root is.
 #[derive(Debug)]
@@ -43,6 +46,19 @@ impl Mounts {
         let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let text = caller::read(world.proc.as_fd(), "thread-self/mountinfo")?;
         Ok(Self { all: mountinfo::parse(&text), root })
+    }
+
+    /// The mount that a directory of the namespace is the root of, and all below: fewer than [`Mounts::read`] has, and for each the
+    /// kernel does less. None where that cannot be had (before Linux 6.8), or there are too many.
+    pub(super) fn below(top: impl AsFd) -> Option<Self> {
+        let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let top = sys::unique_id(top).ok()?;
+        let mut ids = [0; MOST_BELOW];
+        let found = sys::list(0, top, &mut ids).ok().filter(|found| *found < MOST_BELOW)?;
+        let mut described = sys::Described::default();
+        let ids = std::iter::once(&top).chain(ids.get(..found)?);
+        let all = ids.map(|id| sys::describe(*id, &mut described).ok().map(|()| entry(&described)));
+        Some(Self { all: all.collect::<Option<_>>()?, root })
     }
 
     /// Those that lie on the mount `id` itself.
@@ -77,9 +93,67 @@ impl Mounts {
     }
 }
 
+/// How many mounts [`Mounts::below`] reads at most.
+const MOST_BELOW: usize = 512;
+
+/// The line that mountinfo would have, with those options alone that something is made of here.
+fn entry(described: &sys::Described) -> MountEntry {
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    let is = |attribute| described.attributes & attribute != 0;
+    let (noatime, strict) = (is(libc::MOUNT_ATTR_NOATIME), is(libc::MOUNT_ATTR_STRICTATIME));
+    let words = [
+        ("ro", is(libc::MOUNT_ATTR_RDONLY)),
+        ("noatime", noatime),
+        ("nodiratime", is(libc::MOUNT_ATTR_NODIRATIME)),
+        ("relatime", !noatime && !strict),
+    ];
+    let is_read_only = u64::from(described.super_flags) & libc::MS_RDONLY != 0;
+    MountEntry {
+        id: described.id.into(),
+        parent: described.parent.into(),
+        device: format!("{}:{}", described.major, described.minor),
+        root: path(described.root()),
+        mount_point: path(described.mount_point()),
+        options: words.iter().filter(|(_, is)| *is).map(|(word, _)| (*word).to_owned()).collect(),
+        fstype: String::from_utf8_lossy(described.fstype()).into_owned(),
+        source: String::new(),
+        super_options: is_read_only.then(|| "ro".to_owned()).into_iter().collect(),
+    }
+}
+
 /// umount2(2) of the mount whose root a descriptor is, by the link that procfs has for it. Changes the working directory.
 #[expect(clippy::disallowed_methods, reason = "a link of our own descriptor: no name of the container's is resolved")]
 pub(super) fn unmount(world: &World, mount: &OwnedFd, flags: UnmountFlags) -> Result<()> {
     rustix::process::fchdir(&world.proc)?;
     rustix::mount::unmount(format!("thread-self/fd/{}", mount.as_raw_fd()), flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::option::Atime;
+    use super::*;
+
+    #[test]
+    fn of_each_mount_the_same_is_read_as_mountinfo_says() {
+        let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        if sys::unique_id(&top).is_err() {
+            return eprintln!("not before Linux 6.8");
+        }
+        let entries = mountinfo::read().unwrap();
+        let id = mountinfo::id_of(&top).unwrap();
+        let below = mountinfo::below(&entries, id, Path::new("/"));
+        let look = |entry: &MountEntry| {
+            let MountEntry { id, parent, device, root, mount_point, options, fstype, super_options, .. } =
+                entry.clone();
+            let is = |options: &[String]| options.iter().any(|option| option == "ro");
+            let read_only = (is(&options), is(&super_options));
+            (id, parent, device, root, mount_point, fstype, read_only, format!("{:?}", Atime::of(&options)))
+        };
+        let mut expected: Vec<_> = entries.iter().filter(|entry| entry.id == id).chain(below).map(look).collect();
+        let mut found: Vec<_> = Mounts::below(&top).unwrap().all.iter().map(look).collect();
+        expected.sort();
+        found.sort();
+        assert!(found.len() > 1, "{found:?}");
+        assert_eq!(found, expected);
+    }
 }

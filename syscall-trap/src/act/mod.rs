@@ -25,6 +25,8 @@ mod option;
 mod path;
 mod remount;
 mod running;
+mod spare;
+mod tidy;
 mod umount;
 mod visible;
 mod world;

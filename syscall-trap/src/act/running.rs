@@ -13,12 +13,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, pidfd_open, pidfd_send_signal,
-    set_parent_process_death_signal, setpgid, waitid, waitpid,
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process_group, pidfd_send_signal, waitid, waitpid,
 };
 
-use super::{Act, Caller, Outcome, QUESTION, Result, World, YES};
-use crate::sys::process::{self as sys, Forked};
+use super::spare::Spare;
+use super::{Act, Outcome, QUESTION, Result, World, YES};
 
 /// One act.
 #[derive(Debug)]
@@ -43,7 +42,7 @@ impl World {
             return answer(&reply, Outcome::Errno(libc::EAGAIN));
         }
         self.count += 1;
-        let started = self.start(caller, act, &reply);
+        let started = self.start(&caller, act, &reply);
         match started {
             Ok((pid, process)) => {
                 let until = Instant::now() + self.limit;
@@ -53,22 +52,17 @@ impl World {
         }
     }
 
-    fn start(&self, caller: OwnedFd, act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
-        match sys::fork()? {
-            Forked::Parent(pid) => Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)),
-            Forked::Child => {
-                let _its_own = setpgid(None, None);
-                // As far as it can be had: a change of ids clears it.
-                let _ends_with_us = set_parent_process_death_signal(Some(Signal::KILL));
-                let supervisor = rustix::io::fcntl_dupfd_cloexec(reply, 3);
-                let outcome = match supervisor.and_then(|supervisor| Caller::new(caller, supervisor)) {
-                    Ok(caller) => act.perform(self, self.count, &caller),
-                    Err(_gone) => Outcome::Continue,
-                };
-                answer(reply, outcome);
-                sys::exit(0)
+    fn start(&mut self, caller: &OwnedFd, act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
+        if let Some(spare) = self.spare.take() {
+            match spare.tell(self.count, act, [caller, reply]) {
+                // It was killed.
+                Err(Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED) => {}
+                told => return told.map(|()| (spare.pid, spare.process)),
             }
         }
+        let spare = Spare::new(self)?;
+        spare.tell(self.count, act, [caller, reply])?;
+        Ok((spare.pid, spare.process))
     }
 
     /// Waits until `other` can be read, and looks after what runs meanwhile.
@@ -77,6 +71,10 @@ impl World {
     /// What poll(2) says.
     pub fn wait(&mut self, other: BorrowedFd<'_>) -> Result<()> {
         loop {
+            // Only now: it would have the sockets of all acts that run.
+            if self.running.is_empty() && self.spare.is_none() {
+                self.spare = Spare::new(self).ok();
+            }
             let mut fds = vec![PollFd::from_borrowed_fd(other, PollFlags::IN)];
             fds.extend(self.running.iter().map(|one| PollFd::new(&one.process, PollFlags::IN)));
             let waiting = self.running.iter().filter(|one| one.reply.is_some());
@@ -140,7 +138,7 @@ impl World {
                     if let (Some(reply), false) = (one.reply, answered) {
                         answer(&reply, Outcome::Errno(libc::EINTR));
                     }
-                    self.tidy(one.number);
+                    self.tidier.tidy(one.number);
                 }
             }
         }
@@ -167,6 +165,6 @@ impl Running {
 }
 
 /// Nobody may be there any more to hear it.
-fn answer(reply: &OwnedFd, outcome: Outcome) {
+pub(super) fn answer(reply: &OwnedFd, outcome: Outcome) {
     let _gone = send(reply, &outcome.to_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
 }

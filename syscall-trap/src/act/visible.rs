@@ -48,20 +48,25 @@ pub(super) fn visible(world: &World, mounts: &Mounts, kernel: Kernel, read_only:
 }
 
 fn shows_everything(world: &World, mounts: &Mounts, kernel: Kernel, of: &MountEntry) -> bool {
+    // As sorted as the world has them: there is one for most of the mounts.
     let covers: Vec<&Cover> = world.covers.iter().filter(|cover| cover.of == kernel).collect();
     // What lies on a cover of ours would lie on the filesystem itself, if we had none.
     let mut parents = vec![of.id];
     while let Some(parent) = parents.pop() {
         for mount in mounts.on(parent) {
             let Ok(path) = mount.mount_point.strip_prefix(&of.mount_point) else { return false };
-            let ours = |cover: &&&Cover| cover.path == path && cover.explains(world, mount, of);
-            match covers.iter().find(ours) {
-                Some(_) => parents.push(mount.id),
-                None if kernel.is_empty_for_good(path) => {}
-                None if mounts.lock(world, mount) == Lock::Free => {}
-                None => return false,
+            if at(&covers, path).any(|cover| cover.explains(world, mount, of)) {
+                parents.push(mount.id);
+            } else if !kernel.is_empty_for_good(path) && mounts.lock(world, mount) != Lock::Free {
+                return false;
             }
         }
     }
     true
+}
+
+/// Those of sorted covers that lie at `path`.
+fn at<'a>(covers: &'a [&Cover], path: &'a Path) -> impl Iterator<Item = &'a Cover> {
+    let first = covers.partition_point(|cover| cover.path.as_path() < path);
+    covers.get(first..).unwrap_or_default().iter().copied().take_while(move |cover| cover.path == path)
 }

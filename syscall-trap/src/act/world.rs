@@ -20,6 +20,8 @@ use userns::mountinfo::MountEntry;
 
 use super::cover::READ_ONLY;
 use super::running::Running;
+use super::spare::Spare;
+use super::tidy::Tidier;
 use super::{Cover, Result, number_of};
 use crate::sys::process::{self as sys, Forked};
 
@@ -53,13 +55,15 @@ pub struct World {
     locking: OwnedFd,
     pub(super) covers: Vec<Cover>,
     pub(super) emulated: Vec<Emulated>,
-    null: OwnedFd,
+    pub(super) null: OwnedFd,
     empty: OwnedFd,
     /// The superblock on which devices are made, as mountinfo names it.
     made_on: String,
     pub(super) devices: Vec<(u32, u32)>,
     pub(super) limit: Duration,
+    pub(super) tidier: Tidier,
     pub(super) running: Vec<Running>,
+    pub(super) spare: Option<Spare>,
     pub(super) count: u64,
 }
 
@@ -76,11 +80,11 @@ pub(super) fn place_of_emulated(number: usize) -> String {
 }
 
 /// Where a new filesystem is given its covers, in A.
-const STAGING: &str = "/s";
+pub(super) const STAGING: &str = "/s";
 /// What B sees.
-const SHARED: &str = "/t";
+pub(super) const SHARED: &str = "/t";
 /// Where device nodes are made.
-const DEVICES: &str = "/d";
+pub(super) const DEVICES: &str = "/d";
 
 impl World {
     /// Leaves the host's mounts for ever, and makes both namespaces. For a process with one thread and the host's rights, of the
@@ -116,7 +120,9 @@ impl World {
             empty,
             devices: setup.devices,
             limit: setup.limit,
+            tidier: Tidier::new()?,
             running: Vec::new(),
+            spare: None,
             count: 0,
         })
     }
@@ -159,19 +165,6 @@ impl World {
         let locked = Detached::clone_of(at, true, "a tree").map_err(number_of)?;
         locked.set_propagation(policy::plan::Propagation::Private, true).map_err(number_of)?;
         Ok(locked)
-    }
-
-    /// Takes away what an act's process has left in A.
-    #[expect(clippy::disallowed_methods, reason = "our own tmpfs")]
-    pub(super) fn tidy(&self, number: u64) {
-        for directory in [SHARED, STAGING] {
-            let path = format!("{directory}/{number}");
-            // Most acts leave nothing.
-            let _none = rustix::mount::unmount(&path, UnmountFlags::DETACH);
-            let _none = rustix::fs::rmdir(&path);
-        }
-        // A device is kept by the mount that was made of it. (What is unlinked cannot be mounted any more.)
-        let _none = rustix::fs::unlink(format!("{DEVICES}/{number}"));
     }
 
     /// A device node of act `number`'s, of this mode (with the caller's filesystem ids as its owner), that the process can bind

@@ -6,14 +6,11 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, statx};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
 use crate::act::Act;
 use crate::sys::mounts;
-
-/// `STATX_MNT_ID_UNIQUE` (Linux 6.8).
-const MNT_ID_UNIQUE: u32 = 0x4000;
 
 /// Whether `act` is an umount of a mount with nothing below, for the thread with this directory in procfs. False where that
 /// cannot be told.
@@ -38,12 +35,7 @@ fn has_none_below(process: &OwnedFd, target: &[u8], flags: i32) -> Result<bool, 
         let _owner = Owner::of(root.as_fd())?;
         openat2(root, target, OFlags::PATH | OFlags::CLOEXEC | follow, Mode::empty(), resolve)?
     };
-    let id =
-        statx(target, "", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::from_bits_retain(MNT_ID_UNIQUE))?;
-    if id.stx_mask & MNT_ID_UNIQUE == 0 {
-        return Err(Errno::OPNOTSUPP);
-    }
-    errno(mounts::any_below(namespace, id.stx_mnt_id)).map(|any| !any)
+    errno(mounts::any_below(namespace, mounts::unique_id(target)?)).map(|any| !any)
 }
 
 /// The thread is, to filesystems, the user who owns a directory, for as long as this lives. Of whoever else looks below a directory

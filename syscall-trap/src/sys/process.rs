@@ -60,6 +60,36 @@ fn check(answer: libc::c_long) -> Result<libc::c_long, Errno> {
     Ok(answer)
 }
 
+/// Sends one message over a SOCK_SEQPACKET socket, with descriptors beside it: [`MAX_FDS`] at most.
+pub(crate) fn send_beside(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::INVAL);
+    }
+    sendmsg(socket, &[IoSlice::new(message)], &mut beside, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Waits for a message of [`send_beside`]'s: its length in `message`, and the descriptors. No length: there is nobody to send.
+pub(crate) fn receive_beside(socket: BorrowedFd<'_>, message: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let heard = rustix::io::retry_on_intr(|| {
+        recvmsg(socket, &mut [IoSliceMut::new(message)], &mut beside, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let mut received = Vec::new();
+    for message in beside.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = message {
+            received.extend(fds);
+        }
+    }
+    Ok((heard.bytes, received))
+}
+
+/// How many descriptors [`send_beside`] takes.
+const MAX_FDS: usize = 2;
+
 /// Has a child make a descriptor, and takes it over. What the child becomes meanwhile (namespaces, rights) ends with it.
 pub(crate) fn handed_over(make: impl FnOnce() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
@@ -68,30 +98,17 @@ pub(crate) fn handed_over(make: impl FnOnce() -> Result<OwnedFd, Errno>) -> Resu
             let made = make();
             let number = made.as_ref().err().map_or(0, |errno| errno.raw_os_error()).to_ne_bytes();
             let fds: Vec<_> = made.iter().map(|fd| fd.as_fd()).collect();
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut beside = SendAncillaryBuffer::new(&mut space);
-            if !fds.is_empty() {
-                beside.push(SendAncillaryMessage::ScmRights(&fds));
-            }
-            let _gone = sendmsg(theirs, &[IoSlice::new(&number)], &mut beside, SendFlags::NOSIGNAL);
+            let _gone = send_beside(theirs.as_fd(), &number, &fds);
             exit(0)
         }
         Forked::Parent(pid) => {
             drop(theirs);
             let mut number = [0_u8; 4];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut beside = RecvAncillaryBuffer::new(&mut space);
-            let heard = rustix::io::retry_on_intr(|| {
-                recvmsg(&ours, &mut [IoSliceMut::new(&mut number)], &mut beside, RecvFlags::CMSG_CLOEXEC)
-            });
-            let fd = beside.drain().find_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
-                _ => None,
-            });
+            let heard = receive_beside(ours.as_fd(), &mut number);
             let _status = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
-            heard?;
+            let (_, fds) = heard?;
             match i32::from_ne_bytes(number) {
-                0 => fd.ok_or(Errno::CHILD),
+                0 => fds.into_iter().next().ok_or(Errno::CHILD),
                 number => Err(Errno::from_raw_os_error(number)),
             }
         }
