@@ -74,7 +74,7 @@ const MACHINE: Sysinfo = Sysinfo {
 };
 
 impl Machine for Fake {
-    fn sysinfo(&self) -> Sysinfo {
+    fn sysinfo(&self, _tid: u32) -> Sysinfo {
         MACHINE
     }
 }

@@ -1,5 +1,6 @@
 //! Who answers the system calls that the trap filters of a container's processes trap ([`syscall_trap`]): one supervisor for its
-//! init and all of its execs, and the container's own machine, of which sysinfo(2) tells.
+//! init and all of its execs, and the container's own machine, of which sysinfo(2) tells, or that of an inner container
+//! ([`super::inner`]).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -13,7 +14,9 @@ use syscall_trap::calls::sysinfo::Sysinfo;
 use syscall_trap::supervisor::{self, Counts, Machine, Supervisor};
 
 use super::hands::Hands;
+use super::inner::Inner;
 use super::lock;
+use crate::stage::act::Asked;
 
 /// Answers for one container, from its first process to its deletion. When the shim dies before, the kernel answers ENOSYS.
 pub(super) struct Traps {
@@ -26,18 +29,18 @@ impl Traps {
     /// Nothing is trapped yet.
     pub(super) fn new() -> Self {
         let machine = Arc::new(Own::default());
-        let acts = Arc::new(Acts::default());
+        let acts = Arc::new(Acts { hands: Mutex::default(), machine: machine.clone() });
         Self { supervisor: Supervisor::new(machine.clone(), acts.clone()), machine, acts }
     }
 
     /// From here on `hands` do what is done on behalf.
     pub(super) fn take_hands(&self, hands: Hands) {
-        *lock(&self.acts.0) = Some(Arc::new(hands));
+        *lock(&self.acts.hands) = Some(Arc::new(hands));
     }
 
     /// Init exists: from here on the machine is that of `emulation`.
     pub(super) fn know(&self, emulation: Arc<Emulation>) {
-        let _known = self.machine.0.set(emulation);
+        let _known = self.machine.0.set(Inner::of(emulation));
     }
 
     /// Serves the traps of one more process and all that it forks.
@@ -49,7 +52,7 @@ impl Traps {
     pub(super) fn end(&self, container: &str) {
         self.supervisor.end();
         // With them go the stage and what it holds of the emulated files.
-        lock(&self.acts.0).take();
+        lock(&self.acts.hands).take();
         let counts = self.supervisor.counts();
         if counts != Counts::default() {
             let Counts { served, continued, refused } = counts;
@@ -59,24 +62,28 @@ impl Traps {
 }
 
 /// What is done on behalf; without hands the kernel judges what is asked of it.
-#[derive(Default)]
-struct Acts(Mutex<Option<Arc<Hands>>>);
+struct Acts {
+    hands: Mutex<Option<Arc<Hands>>>,
+    machine: Arc<Own>,
+}
 
 impl supervisor::Hands for Acts {
-    fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
-        let hands = lock(&self.0).clone();
-        hands.map_or(Outcome::Continue, |hands| hands.act(process, act, still))
+    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+        let Some(hands) = lock(&self.hands).clone() else { return Outcome::Continue };
+        let is_new = matches!(act, Act::Proc { .. } | Act::Sysfs { .. });
+        let view = self.machine.0.get().filter(|_| is_new).and_then(|inner| inner.view(tid));
+        hands.act(process, &Asked { act: act.clone(), view }, still)
     }
 }
 
 /// The container's machine, as its emulated files tell of it.
 #[derive(Default)]
-struct Own(OnceLock<Arc<Emulation>>);
+struct Own(OnceLock<Inner>);
 
 impl Machine for Own {
-    fn sysinfo(&self) -> Sysinfo {
+    fn sysinfo(&self, tid: u32) -> Sysinfo {
         // Whoever's init is gone has nobody who asks.
-        self.0.get().and_then(|emulation| emulation.machine().ok()).map_or_else(host, |own| of(&own))
+        self.0.get().and_then(|inner| inner.emulation(tid).machine().ok()).map_or_else(host, |own| of(&own))
     }
 }
 
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn before_there_is_a_container_it_is_the_hosts() {
-        let own = Own::default().sysinfo();
+        let own = Own::default().sysinfo(std::process::id());
         assert!(own.uptime > 0 && own.total_ram > 0 && own.processes > 0, "{own:?}");
     }
 }

@@ -37,13 +37,14 @@ const MOST: usize = 64;
 
 impl World {
     /// Has `act` done for the thread whose directory of the host's procfs `caller` is. The answer comes over `reply`, a
-    /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`]. Before, there may come a [`QUESTION`], which must be answered.
-    pub fn begin(&mut self, caller: OwnedFd, act: &Act, reply: OwnedFd) {
+    /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`]. Before, there may come a [`QUESTION`], which must be answered. With a `view`,
+    /// emulated files of a new procfs or sysfs that go by groups are those of the directory of this name.
+    pub fn begin(&mut self, (caller, view): (OwnedFd, Option<u64>), act: &Act, reply: OwnedFd) {
         if self.running.len() >= MOST {
             return answer(&reply, Outcome::Errno(libc::EAGAIN));
         }
         self.count += 1;
-        let started = self.start(caller, act, &reply);
+        let started = self.start((caller, view), act, &reply);
         match started {
             Ok((pid, process)) => {
                 let until = Instant::now() + self.limit;
@@ -53,7 +54,7 @@ impl World {
         }
     }
 
-    fn start(&self, caller: OwnedFd, act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
+    fn start(&self, (caller, view): (OwnedFd, Option<u64>), act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
         match sys::fork()? {
             Forked::Parent(pid) => Ok((pid, pidfd_open(pid, PidfdFlags::empty())?)),
             Forked::Child => {
@@ -61,7 +62,7 @@ impl World {
                 // As far as it can be had: a change of ids clears it.
                 let _ends_with_us = set_parent_process_death_signal(Some(Signal::KILL));
                 let supervisor = rustix::io::fcntl_dupfd_cloexec(reply, 3);
-                let outcome = match supervisor.and_then(|supervisor| Caller::new(caller, supervisor)) {
+                let outcome = match supervisor.and_then(|supervisor| Caller::new(caller, view, supervisor)) {
                     Ok(caller) => act.perform(self, self.count, &caller),
                     Err(_gone) => Outcome::Continue,
                 };
@@ -106,7 +107,7 @@ impl World {
     /// When there is no socket to be had.
     pub fn perform(&mut self, caller: OwnedFd, act: &Act, still: impl Fn() -> bool) -> Result<Outcome> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        self.begin(caller, act, theirs);
+        self.begin((caller, None), act, theirs);
         loop {
             self.wait(ours.as_fd())?;
             let mut bytes = [0_u8; 4];

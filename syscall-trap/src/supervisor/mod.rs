@@ -27,8 +27,8 @@ use pool::Pool;
 
 /// What the container's machine looks like.
 pub trait Machine: Send + Sync {
-    /// For sysinfo(2), now.
-    fn sysinfo(&self) -> Sysinfo;
+    /// For sysinfo(2) of this thread, now. Another one may have the id since; then nobody is answered.
+    fn sysinfo(&self, tid: u32) -> Sysinfo;
 }
 
 /// What is done on behalf of a caller.
