@@ -232,7 +232,10 @@ fn a_view_is_a_directory_of_what_goes_by_groups() {
         text.split_whitespace().nth(1).unwrap().to_owned()
     };
     let (own, inners) = (lookup(&mut session, ROOT, "proc.meminfo"), lookup(&mut session, view, "proc.meminfo"));
-    assert_eq!((total(&mut session, own.unwrap()), total(&mut session, inners.unwrap())), ("131072".into(), "65536".into()));
+    assert_eq!(
+        (total(&mut session, own.unwrap()), total(&mut session, inners.unwrap())),
+        ("131072".into(), "65536".into())
+    );
     assert_eq!(lookup(&mut session, view, "sys.firmware"), Err(libc::ENOENT), "the container's");
     assert_eq!(lookup(&mut session, view, &number.to_string()), Err(libc::ENOENT));
     for name in ["0", "2", "-1", "1x"] {

@@ -107,7 +107,8 @@ mod tests {
     fn the_leaf_of_init_is_the_containers_own_group() {
         let inner = inner("/sys/fs/cgroup/c", 1);
         let groups = |own: &str, kinds: &[Kind]| {
-            let of = |kind: &Kind| Hierarchy { kind: kind.clone(), mount_point: "/sys/fs/cgroup".into(), own: own.into() };
+            let of =
+                |kind: &Kind| Hierarchy { kind: kind.clone(), mount_point: "/sys/fs/cgroup".into(), own: own.into() };
             let layout = Layout { hierarchies: kinds.iter().map(of).collect(), in_user_namespace: false };
             inner.groups(&layout)[0].1.to_str().unwrap().to_owned()
         };

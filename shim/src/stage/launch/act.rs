@@ -3,12 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use super::super::ACT;
 use super::super::act::{ActOrder, Asked};
 use super::super::channel::Channel;
 use super::super::message::Report;
 use super::{LaunchError, Launcher, channel};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 /// An act stage that serves. Dropped, it is killed and reaped.
 pub(crate) struct ActStage {
