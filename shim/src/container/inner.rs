@@ -22,8 +22,6 @@ use super::lock;
 /// What is known of a container's inner ones.
 pub(super) struct Inner {
     own: Arc<Emulation>,
-    /// Init's mount namespace.
-    mounts: Option<PathBuf>,
     /// What the emulation has said of groups, by the text of `/proc/PID/cgroup`.
     seen: Mutex<HashMap<String, Seen>>,
     /// Whether it has been said that there are too many.
@@ -33,8 +31,7 @@ pub(super) struct Inner {
 impl Inner {
     /// None is known.
     pub(super) fn of(own: Arc<Emulation>) -> Self {
-        let mounts = fs::read_link(format!("/proc/{}/ns/mnt", own.facts.init)).ok();
-        Self { own, mounts, seen: Mutex::default(), told: AtomicBool::new(false) }
+        Self { own, seen: Mutex::default(), told: AtomicBool::new(false) }
     }
 
     /// The view for a thread's groups; none where it is to see the container's own files.
@@ -50,8 +47,10 @@ impl Inner {
 
     /// What sysinfo(2) is to tell a thread of.
     pub(super) fn emulation(&self, tid: u32) -> Arc<Emulation> {
-        let is_its_own = fs::read_link(format!("/proc/{tid}/ns/mnt")).is_ok_and(|mounts| Some(mounts) != self.mounts);
-        let view = is_its_own.then(|| self.view(tid)).flatten();
+        // Init's is another one once it has been built, and the number of the first is used again.
+        let mounts = |id: String| fs::read_link(format!("/proc/{id}/ns/mnt")).ok();
+        let shares_inits = mounts(tid.to_string()) == mounts(self.own.facts.init.to_string());
+        let view = if shares_inits { None } else { self.view(tid) };
         view.and_then(|number| self.own.view(number)).unwrap_or_else(|| self.own.clone())
     }
 
