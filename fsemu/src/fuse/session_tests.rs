@@ -224,6 +224,7 @@ fn with_view(part: Part) -> (Session, u64, u64, std::path::PathBuf, tempfile::Te
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
 fn a_view_is_a_directory_of_what_goes_by_groups() {
     let (mut session, view, number, inner, _directory) = with_view(Part::Cached);
     let total = |session: &mut Session, file| {
@@ -261,6 +262,4 @@ fn a_view_lists_its_files_and_the_root_no_views() {
     let (root, listed) = (list(&mut session, ROOT), list(&mut session, view));
     assert!(has(&root, "proc.stat") && has(&root, "proc.sys.kernel.panic"));
     assert!(has(&listed, "proc.stat") && !has(&listed, "proc.sys.kernel.panic"));
-    let number = |listed: &[u8]| listed.len();
-    assert!(number(&root) > number(&listed));
 }
