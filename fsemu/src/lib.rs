@@ -5,6 +5,8 @@
 //! the container's own procfs or sysfs that it stands for, and locks it there. Values come from the container's cgroup and
 //! the host ([`render`]), or from a store of the container's own ([`store`]), no more often than their resolution.
 //!
+//! An inner container has limits of its own: what goes by groups shows it a view by its groups ([`views`]).
+//!
 //! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
 //! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of
@@ -19,6 +21,7 @@ pub mod mirror;
 pub mod render;
 pub mod store;
 pub mod table;
+pub mod views;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -38,6 +41,8 @@ pub struct Emulation {
     pub(crate) sums: OnceLock<render::Sums>,
     /// What the host's values were when the first of the containers that share a store was made.
     seeds: OnceLock<store::Seeds>,
+    /// The same for inner containers.
+    views: views::Views,
     /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
     boot_id: OnceLock<Vec<u8>>,
 }
@@ -83,6 +88,7 @@ impl Emulation {
             tasks: Mutex::default(),
             sums: OnceLock::new(),
             seeds: OnceLock::new(),
+            views: views::Views::default(),
             boot_id: OnceLock::new(),
         }
     }

@@ -74,7 +74,7 @@ const MACHINE: Sysinfo = Sysinfo {
 };
 
 impl Machine for Fake {
-    fn sysinfo(&self) -> Sysinfo {
+    fn sysinfo(&self, _tid: u32) -> Sysinfo {
         MACHINE
     }
 }
@@ -102,7 +102,7 @@ impl Noting {
 }
 
 impl Hands for Noting {
-    fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+    fn act(&self, _tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
         assert!(still(), "the caller waits");
         let status = rustix::fs::openat(process, "status", OFlags::RDONLY, Mode::empty()).expect("the caller's status");
         let status = io::read_to_string(fs::File::from(status)).expect("the caller's status");
@@ -267,7 +267,7 @@ fn killed_callers() {
 fn hands_that_panic() {
     struct Panicking;
     impl Hands for Panicking {
-        fn act(&self, _: BorrowedFd<'_>, _: &Act, _: &dyn Fn() -> bool) -> Outcome {
+        fn act(&self, _: u32, _: BorrowedFd<'_>, _: &Act, _: &dyn Fn() -> bool) -> Outcome {
             panic!("as this check wants")
         }
     }

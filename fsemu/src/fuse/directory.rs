@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::abi::{Attr, Body};
-use super::inodes::{Inodes, Place, ROOT};
+use super::inodes::Place;
 use super::mirror;
 use super::session::{EVER, MIRROR_FRESH, Session};
 use crate::table::Kind;
@@ -21,7 +21,11 @@ struct Listed {
 impl Session {
     pub(super) fn lookup(&mut self, parent: u64, name: &[u8]) -> io::Result<Body> {
         let place = match self.place(parent)? {
-            Place::Root => Place::Node(self.inodes.named(name).ok_or(Errno::NOENT)?),
+            Place::Root => match self.inodes.named(0, name) {
+                Some(index) => Place::Node(index),
+                None => self.view(name)?,
+            },
+            Place::View(view) => Place::Node(self.inodes.named(view, name).ok_or(Errno::NOENT)?),
             Place::Node(index) => Place::Below(index, mirror::join(Path::new(""), name)?),
             Place::Below(index, path) => Place::Below(index, mirror::join(&path, name)?),
         };
@@ -32,8 +36,7 @@ impl Session {
     /// An entry as the kernel is told of it, from where on it refers to the inode; and for how long its name holds.
     fn refer(&mut self, place: &Place) -> io::Result<(Attr, Duration)> {
         match place {
-            Place::Root => Ok((self.shape(ROOT, place)?, EVER)),
-            Place::Node(index) => Ok((self.shape(Inodes::of_node(*index), place)?, EVER)),
+            Place::Root | Place::View(_) | Place::Node(_) => Ok((self.shape(self.inodes.number(place), place)?, EVER)),
             Place::Below(index, path) => {
                 // An empty directory has nothing: its entries are those of a mirror, or none.
                 let attr = self.shape(0, place).map_err(|error| match error.raw_os_error() {
@@ -80,12 +83,15 @@ impl Session {
         let dot = |name: &[u8]| Listed { name: name.into(), place: place.clone() };
         let mut listed = vec![dot(b"."), dot(b"..")];
         match place {
-            Place::Root => {
-                let node = |index| Listed { name: name(self, index), place: Place::Node(index) };
-                listed.extend((0..self.inodes.nodes.len()).map(node));
+            // Views are found by their names only.
+            Place::Root | Place::View(_) => {
+                let view = if let Place::View(view) = place { *view } else { 0 };
+                let all = self.inodes.all(view);
+                listed.extend(
+                    all.map(|(index, node)| Listed { name: node.name().into_bytes(), place: Place::Node(index) }),
+                );
             }
-            Place::Node(index) if !matches!(self.inodes.nodes.get(*index).map(|it| it.kind), Some(Kind::Mirror(_))) => {
-            }
+            Place::Node(index) if !matches!(self.inodes.node(*index).map(|it| it.kind), Some(Kind::Mirror(_))) => {}
             Place::Node(index) | Place::Below(index, _) => {
                 let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
                 for name in self.entry(place)?.names()? {
@@ -96,8 +102,4 @@ impl Session {
         }
         Ok(listed)
     }
-}
-
-fn name(session: &Session, index: usize) -> Vec<u8> {
-    session.inodes.nodes.get(index).map(|node| node.name().into_bytes()).unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! Requests and their answers, as bytes: what the kernel may ask of one container's files.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use rustix::io::Errno;
 
 use super::abi::{self, Ask, Attr, Body, Malformed, Request};
 use super::handles::Handles;
-use super::inodes::{Inodes, Place};
+use super::inodes::{Index, Inodes, Place};
 use super::mirror::Entry;
 use super::snapshot::{GRACE, Snapshot, since_epoch};
 use crate::Emulation;
@@ -31,6 +32,8 @@ const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 #[derive(Debug)]
 pub(super) struct Session {
     emulation: Arc<Emulation>,
+    /// The views that the kernel knows, by their numbers. Of one that has ended the container's own values are shown.
+    views: HashMap<u64, Arc<Emulation>>,
     part: Part,
     pub(super) inodes: Inodes,
     handles: Handles,
@@ -45,6 +48,7 @@ impl Session {
             inodes: Inodes::new(nodes.collect()),
             handles: Handles::default(),
             started: since_epoch(),
+            views: HashMap::new(),
             emulation,
             part,
         }
@@ -98,16 +102,31 @@ impl Session {
         self.inodes.place(inode).ok_or_else(|| Errno::STALE.into())
     }
 
+    /// The directory of a view, which the kernel knows from here on. That is when those that have ended are given up.
+    pub(super) fn view(&mut self, name: &[u8]) -> io::Result<Place> {
+        let number = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()).ok_or(Errno::NOENT)?;
+        let view = self.emulation.view(number).ok_or(Errno::NOENT)?;
+        if self.views.insert(number, view).is_none() {
+            self.views.retain(|number, _| self.emulation.view(*number).is_some());
+            self.inodes.keep_views(|view| self.views.contains_key(&view));
+        }
+        Ok(Place::View(number))
+    }
+
+    fn emulation_of(&self, index: Index) -> &Emulation {
+        self.views.get(&index.view).unwrap_or(&self.emulation)
+    }
+
     /// What `place` is in its mirrored directory; EINVAL for what lies in none.
     pub(super) fn entry(&self, place: &Place) -> io::Result<Entry<'_>> {
         let (index, path) = match place {
-            Place::Root => return Err(Errno::INVAL.into()),
+            Place::Root | Place::View(_) => return Err(Errno::INVAL.into()),
             Place::Node(index) => (index, Path::new("")),
             Place::Below(index, path) => (index, path.as_path()),
         };
-        let node = self.inodes.nodes.get(*index).ok_or(Errno::STALE)?;
+        let node = self.inodes.node(*index).ok_or(Errno::STALE)?;
         match node.kind {
-            Kind::Mirror(_) => Entry::find(&self.emulation, node, path),
+            Kind::Mirror(_) => Entry::find(self.emulation_of(*index), node, path),
             _ => Err(Errno::INVAL.into()),
         }
     }
@@ -116,7 +135,7 @@ impl Session {
     pub(super) fn shape(&self, inode: u64, place: &Place) -> io::Result<Attr> {
         let mut size = 0;
         let (mode, valid) = match place {
-            Place::Root => (DIRECTORY, EVER),
+            Place::Root | Place::View(_) => (DIRECTORY, EVER),
             Place::Below(..) => {
                 let entry = self.entry(place)?;
                 match entry.mode & libc::S_IFMT {
@@ -129,7 +148,7 @@ impl Session {
                 }
             }
             Place::Node(index) => {
-                let node = self.inodes.nodes.get(*index).ok_or(Errno::STALE)?;
+                let node = self.inodes.node(*index).ok_or(Errno::STALE)?;
                 match node.kind {
                     Kind::Empty => (libc::S_IFDIR | node.mode, EVER),
                     Kind::Mirror(_) => (libc::S_IFDIR | node.mode, MIRROR_FRESH),
@@ -189,7 +208,7 @@ impl Session {
 
     fn fresh(&self, place: &Place) -> Duration {
         let Place::Node(index) = place else { return MIRROR_FRESH };
-        match self.inodes.nodes.get(*index).map(|node| node.kind) {
+        match self.inodes.node(*index).map(|node| node.kind) {
             Some(Kind::Live(live)) => live.fresh,
             // Another shim may write it: that of a container of the same network namespace.
             Some(Kind::Kept(_)) => Duration::ZERO,
@@ -200,9 +219,9 @@ impl Session {
     /// The text of a file, as it is now.
     fn text(&self, place: &Place) -> io::Result<Vec<u8>> {
         let Place::Node(index) = place else { return self.entry(place)?.text() };
-        let node = self.inodes.nodes.get(*index).ok_or(Errno::STALE)?;
+        let node = self.inodes.node(*index).ok_or(Errno::STALE)?;
         match node.kind {
-            Kind::Live(live) => (live.render)(&self.emulation),
+            Kind::Live(live) => (live.render)(self.emulation_of(*index)),
             Kind::Kept(_) => self.emulation.read_kept(node),
             Kind::Fixed(text) => Ok(text.into()),
             Kind::Empty | Kind::Mirror(_) => Err(Errno::ISDIR.into()),
@@ -252,7 +271,7 @@ impl Session {
     fn write(&mut self, inode: u64, offset: u64, append: bool, data: &[u8]) -> io::Result<Body> {
         let place = self.place(inode)?;
         let Place::Node(index) = place else { return Err(Errno::ACCESS.into()) };
-        let node = *self.inodes.nodes.get(index).ok_or(Errno::STALE)?;
+        let node = self.inodes.node(index).ok_or(Errno::STALE)?;
         let Kind::Kept(_) = node.kind else { return Err(Errno::ACCESS.into()) };
         if offset == 0 || append {
             let outcome = self.emulation.write_kept(node, data);

@@ -206,3 +206,60 @@ proptest! {
         }
     }
 }
+
+/// A container with 128 MiB and a view with 64 MiB, as the root and the directory of the view in a session of the table's.
+fn with_view(part: Part) -> (Session, u64, u64, std::path::PathBuf, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let own = crate::fixture::groups(directory.path(), "hierarchy/own");
+    let inner = crate::fixture::groups(&own, "inner");
+    crate::fixture::write(&own, "memory.max", "134217728\n");
+    crate::fixture::write(&inner, "memory.max", "67108864\n");
+    let emulation = Arc::new(crate::fixture::emulation(directory.path(), &own));
+    let crate::views::Seen::View(number) = emulation.seen_from(&vec![(vec![], inner.clone())]).unwrap() else {
+        panic!("no view")
+    };
+    let mut session = Session::new(emulation, part);
+    let view = lookup(&mut session, ROOT, &number.to_string()).unwrap();
+    (session, view, number, inner, directory)
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a directory of the test's own")]
+fn a_view_is_a_directory_of_what_goes_by_groups() {
+    let (mut session, view, number, inner, _directory) = with_view(Part::Cached);
+    let total = |session: &mut Session, file| {
+        ask(session, 3, file, &GETATTR).unwrap();
+        let text = String::from_utf8(ask(session, 15, file, &read(0, 0, 65536)).unwrap()).unwrap();
+        text.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    let (own, inners) = (lookup(&mut session, ROOT, "proc.meminfo"), lookup(&mut session, view, "proc.meminfo"));
+    assert_eq!(
+        (total(&mut session, own.unwrap()), total(&mut session, inners.unwrap())),
+        ("131072".into(), "65536".into())
+    );
+    assert_eq!(lookup(&mut session, view, "sys.firmware"), Err(libc::ENOENT), "the container's");
+    assert_eq!(lookup(&mut session, view, &number.to_string()), Err(libc::ENOENT));
+    for name in ["0", "2", "-1", "1x"] {
+        assert_eq!(lookup(&mut session, ROOT, name), Err(libc::ENOENT), "{name:?}");
+    }
+    let mirror = lookup(&mut session, view, "sys.devices.system.cpu").unwrap();
+    let online = lookup(&mut session, mirror, "online").unwrap();
+    ask(&mut session, 3, online, &GETATTR).unwrap();
+    assert!(!ask(&mut session, 15, online, &read(0, 0, 4096)).unwrap().is_empty());
+    // A view that has ended is the container.
+    std::fs::remove_dir_all(inner).unwrap();
+    session.views.clear();
+    session.inodes.keep_views(|_| false);
+    assert_eq!(total(&mut session, inners.unwrap()), "131072");
+    assert_eq!(ask(&mut session, 3, view, &GETATTR).unwrap().len(), 104);
+}
+
+#[test]
+fn a_view_lists_its_files_and_the_root_no_views() {
+    let (mut session, view, _, _, _directory) = with_view(Part::Direct);
+    let list = |session: &mut Session, inode| ask(session, 28, inode, &read(0, 0, 65536)).unwrap();
+    let has = |listed: &[u8], name: &str| listed.windows(name.len()).any(|it| it == name.as_bytes());
+    let (root, listed) = (list(&mut session, ROOT), list(&mut session, view));
+    assert!(has(&root, "proc.stat") && has(&root, "proc.sys.kernel.panic"));
+    assert!(has(&listed, "proc.stat") && !has(&listed, "proc.sys.kernel.panic"));
+}

@@ -16,19 +16,18 @@ pub(crate) struct Groups {
 impl Groups {
     /// Those of a controller: on its v1 hierarchy, else on the unified one. None at all when there is neither.
     pub(crate) fn of(facts: &Facts, controller: &str) -> Self {
-        let v1 = facts.cgroups.iter().find(|(controllers, _)| controllers.iter().any(|name| name == controller));
-        v1.map_or_else(|| Self::unified(facts), |(_, dir)| Self::at(false, dir))
+        let v1 = nearest(facts, |controllers| controllers.iter().any(|name| name == controller));
+        v1.map_or_else(|| Self::unified(facts), |dir| Self::at(false, dir))
     }
 
     /// Those on the unified hierarchy, which has pressure files also where v1 has the controllers.
     pub(super) fn unified(facts: &Facts) -> Self {
-        let v2 = facts.cgroups.iter().find(|(controllers, _)| controllers.is_empty());
-        v2.map(|(_, dir)| Self::at(true, dir)).unwrap_or_default()
+        nearest(facts, <[String]>::is_empty).map(|dir| Self::at(true, dir)).unwrap_or_default()
     }
 
     /// Every directory of a hierarchy has `cgroup.procs`; what it is mounted on has not.
     fn at(v2: bool, dir: &Path) -> Self {
-        let levels = dir.ancestors().take_while(|dir| dir.join("cgroup.procs").exists());
+        let levels = dir.ancestors().take_while(|dir| is_group(dir));
         Self { v2, levels: levels.map(Path::to_owned).collect() }
     }
 
@@ -51,6 +50,18 @@ impl Groups {
     pub(super) fn number(&self, file: &str) -> Option<u64> {
         number(&self.read(file)?)
     }
+}
+
+/// The directory on the hierarchy with these controllers. A view has several, of which the first counts that is there
+/// ([`crate::views`]).
+fn nearest(facts: &Facts, is_it: impl Fn(&[String]) -> bool) -> Option<&Path> {
+    let mut dirs = facts.cgroups.iter().filter(|(controllers, _)| is_it(controllers)).map(|(_, dir)| dir.as_path());
+    let first = dirs.next()?;
+    Some(std::iter::once(first).chain(dirs).find(|dir| is_group(dir)).unwrap_or(first))
+}
+
+fn is_group(dir: &Path) -> bool {
+    dir.join("cgroup.procs").exists()
 }
 
 /// A file of a group; None where the group does not have it.

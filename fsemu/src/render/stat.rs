@@ -33,7 +33,7 @@ pub(crate) fn stat(emulation: &Emulation) -> io::Result<Vec<u8>> {
 const SUMS: [&str; 4] = ["intr", "ctxt", "processes", "softirq"];
 
 /// How far the host had counted when the container was made.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Sums(HashMap<&'static str, u64>);
 
 impl Sums {

@@ -26,6 +26,8 @@ const MINUTES: [f64; 3] = [1.0, 5.0, 15.0];
 #[derive(Debug, Default)]
 pub(crate) struct Tasks {
     last: Option<(Instant, Sample)>,
+    /// Since when they are looked at; none: since the container is up.
+    since: Option<Instant>,
     load: [f64; 3],
 }
 
@@ -44,6 +46,11 @@ pub(super) struct Sample {
 }
 
 impl Tasks {
+    /// Of groups that begin now.
+    pub(crate) fn from_now() -> Self {
+        Self { since: Some(Instant::now()), ..Self::default() }
+    }
+
     /// A sample no older than [`FRESH`]. `up` is for how long the container has been up.
     pub(super) fn sample(emulation: &Emulation, up: Duration) -> Sample {
         let mut tasks = emulation.tasks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +62,8 @@ impl Tasks {
     }
 
     fn advance(&mut self, mut sample: Sample, up: Duration, now: Instant) -> Sample {
-        let passed = self.last.map_or(up, |(at, _)| now.saturating_duration_since(at));
+        let last = self.last.map(|(at, _)| at).or(self.since);
+        let passed = last.map_or(up, |at| now.saturating_duration_since(at));
         // u32 is enough for either: see MOST_TASKS.
         let active = f64::from(u32::try_from(sample.running + sample.blocked).unwrap_or(u32::MAX));
         for (load, minutes) in self.load.iter_mut().zip(MINUTES) {

@@ -178,6 +178,15 @@ impl Node {
         }
     }
 
+    /// Whether what it shows depends on the groups of who reads ([`crate::views`]).
+    pub fn goes_by_groups(&self) -> bool {
+        match self.kind {
+            Kind::Live(live) => live.fresh < sysfs::FOR_EVER,
+            Kind::Mirror(_) => true,
+            Kind::Kept(_) | Kind::Fixed(_) | Kind::Empty => false,
+        }
+    }
+
     /// The name of its entry in the root directory of the FUSE filesystem: its path, with dots for slashes.
     pub fn name(&self) -> String {
         name(self.path)

@@ -13,11 +13,11 @@ use policy::plan::{ContainerPath, DeviceKind, DeviceOwner, Plan};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
-use syscall_trap::act::{Act, Cover, Kernel, Outcome, QUESTION, Shows, YES};
+use syscall_trap::act::{Cover, Kernel, Outcome, QUESTION, Shows, YES};
 
 use super::lock;
 use super::pod::Shared;
-use crate::stage::act::ActOrder;
+use crate::stage::act::{ActOrder, Asked};
 use crate::stage::emulation::PARTS;
 use crate::stage::launch::{ActStage, LaunchError};
 
@@ -95,9 +95,9 @@ impl Hands {
         Self { start, id: id.to_owned(), order, namespaces, emulated, state: Mutex::default() }
     }
 
-    /// Does `act` for a thread, whose directory in the host's procfs is `process`. Blocks until it is done. A stage that was
+    /// Does an act for a thread, whose directory in the host's procfs is `process`. Blocks until it is done. A stage that was
     /// killed meanwhile is replaced once. `still` says whether the thread's call waits.
-    pub(super) fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+    pub(super) fn act(&self, process: BorrowedFd<'_>, act: &Asked, still: &dyn Fn() -> bool) -> Outcome {
         for _ in 0..2 {
             let stage = match self.stage() {
                 Ok(Some(stage)) => stage,
@@ -139,7 +139,7 @@ impl Hands {
 }
 
 /// Has a stage do one act. An error means that there is no answer, and will be none.
-fn ask(stage: &ActStage, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Result<Outcome, Errno> {
+fn ask(stage: &ActStage, process: BorrowedFd<'_>, act: &Asked, still: &dyn Fn() -> bool) -> Result<Outcome, Errno> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     stage.send(act, process, theirs.as_fd()).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     drop(theirs);
@@ -174,7 +174,7 @@ fn covers<'a>(
     // In the order in which the tree is built: what is put later lies on top.
     let emulated = emulated.filter_map(|node| {
         let filesystem = PARTS.iter().position(|part| *part == node.part())?;
-        let shows = Shows::Emulated { filesystem, name: node.name() };
+        let shows = Shows::Emulated { filesystem, name: node.name(), by_groups: node.goes_by_groups() };
         of(node.path, shows, is_read_only(node.path), node.own_proc_only)
     });
     let read_only = read_only.iter().filter_map(|path| of(path.as_str(), Shows::Itself, true, false));
@@ -193,6 +193,8 @@ fn split(path: &str) -> Option<(Kernel, PathBuf)> {
 mod tests {
     use std::fs::File;
     use std::process::{Child, Command, Stdio};
+
+    use syscall_trap::act::Act;
 
     use super::*;
     use crate::stage::launch::Launcher;
@@ -230,8 +232,9 @@ mod tests {
         Hands { start, id: "c".to_owned(), order, namespaces, emulated: vec![], state: Mutex::default() }
     }
 
-    fn bind(source: &str) -> Act {
-        Act::Bind { source: source.into(), target: b"/srv".to_vec(), flags: libc::MS_BIND }
+    fn bind(source: &str) -> Asked {
+        let act = Act::Bind { source: source.into(), target: b"/srv".to_vec(), flags: libc::MS_BIND };
+        Asked { act, view: None }
     }
 
     #[test]
@@ -284,8 +287,8 @@ mod tests {
             text,
             [
                 "Proc sys Itself true false",
-                "Proc meminfo Emulated { filesystem: 0, name: \"proc.meminfo\" } true false",
-                "Proc sys/net/core/rmem_max Emulated { filesystem: 1, name: \"proc.sys.net.core.rmem_max\" } true true",
+                "Proc meminfo Emulated { filesystem: 0, name: \"proc.meminfo\", by_groups: true } true false",
+                "Proc sys/net/core/rmem_max Emulated { filesystem: 1, name: \"proc.sys.net.core.rmem_max\", by_groups: false } true true",
                 "Proc keys Nothing false false",
                 "Sysfs firmware Nothing false false",
             ]

@@ -7,7 +7,8 @@
 //! * [`start`], [`kill`]: its beginning and its end; [`exec`]: further processes.
 //! * [`views`]: what keeps its root filesystem and the engine's view of it in agreement.
 //! * [`hands`]: what is done on behalf of its processes.
-//! * [`emulation`]: what serves its files of /proc and /sys that tell of it instead of the host.
+//! * [`emulation`]: what serves its files of /proc and /sys that tell of it instead of the host; [`inner`]: of which of its
+//!   groups they tell whom.
 //! * [`hooks`]: what is owed once it lives, and once it is gone.
 //! * [`update`]: other limits; [`stats`]: what is used; [`freeze`], [`oom`]: when it stands still, when memory runs out.
 //! * [`stdio`], [`logging`]: where input and output go.
@@ -34,6 +35,7 @@ mod grounds;
 mod hands;
 mod hooks;
 mod ids;
+mod inner;
 mod kill;
 pub(crate) mod logging;
 pub(crate) mod namespaces;

@@ -1,5 +1,6 @@
 //! Who answers the system calls that the trap filters of a container's processes trap ([`syscall_trap`]): one supervisor for its
-//! init and all of its execs, and the container's own machine, of which sysinfo(2) tells.
+//! init and all of its execs, and the container's own machine, of which sysinfo(2) tells, or that of an inner container
+//! ([`super::inner`]).
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -14,7 +15,9 @@ use syscall_trap::programs::Programs;
 use syscall_trap::supervisor::{self, Counts, Machine, Supervisor};
 
 use super::hands::Hands;
+use super::inner::Inner;
 use super::lock;
+use crate::stage::act::Asked;
 
 /// Answers for one container, from its first process to its deletion. When the shim dies before, the kernel answers ENOSYS.
 pub(super) struct Traps {
@@ -27,7 +30,7 @@ impl Traps {
     /// Nothing is trapped yet.
     pub(super) fn new() -> Self {
         let machine = Arc::new(Own::default());
-        let acts = Arc::new(Acts::default());
+        let acts = Arc::new(Acts { hands: Mutex::default(), programs: Mutex::default(), machine: machine.clone() });
         Self { supervisor: Supervisor::new(machine.clone(), acts.clone()), machine, acts }
     }
 
@@ -43,7 +46,7 @@ impl Traps {
 
     /// Init exists: from here on the machine is that of `emulation`.
     pub(super) fn know(&self, emulation: Arc<Emulation>) {
-        let _known = self.machine.0.set(emulation);
+        let _known = self.machine.0.set(Inner::of(emulation));
     }
 
     /// Serves the traps of one more process and all that it forks.
@@ -66,16 +69,18 @@ impl Traps {
 }
 
 /// What is done on behalf; without hands the kernel judges what is asked of it.
-#[derive(Default)]
 struct Acts {
     hands: Mutex<Option<Arc<Hands>>>,
     programs: Mutex<Option<Arc<Programs>>>,
+    machine: Arc<Own>,
 }
 
 impl supervisor::Hands for Acts {
-    fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
-        let hands = lock(&self.hands).clone();
-        hands.map_or(Outcome::Continue, |hands| hands.act(process, act, still))
+    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome {
+        let Some(hands) = lock(&self.hands).clone() else { return Outcome::Continue };
+        let is_new = matches!(act, Act::Proc { .. } | Act::Sysfs { .. });
+        let view = self.machine.0.get().filter(|_| is_new).and_then(|inner| inner.view(tid));
+        hands.act(process, &Asked { act: act.clone(), view }, still)
     }
 
     fn programs(&self) -> Option<Arc<Programs>> {
@@ -85,12 +90,12 @@ impl supervisor::Hands for Acts {
 
 /// The container's machine, as its emulated files tell of it.
 #[derive(Default)]
-struct Own(OnceLock<Arc<Emulation>>);
+struct Own(OnceLock<Inner>);
 
 impl Machine for Own {
-    fn sysinfo(&self) -> Sysinfo {
+    fn sysinfo(&self, tid: u32) -> Sysinfo {
         // Whoever's init is gone has nobody who asks.
-        self.0.get().and_then(|emulation| emulation.machine().ok()).map_or_else(host, |own| of(&own))
+        self.0.get().and_then(|inner| inner.emulation(tid).machine().ok()).map_or_else(host, |own| of(&own))
     }
 }
 
@@ -150,7 +155,7 @@ mod tests {
 
     #[test]
     fn before_there_is_a_container_it_is_the_hosts() {
-        let own = Own::default().sysinfo();
+        let own = Own::default().sysinfo(std::process::id());
         assert!(own.uptime > 0 && own.total_ram > 0 && own.processes > 0, "{own:?}");
     }
 }

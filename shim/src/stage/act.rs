@@ -25,6 +25,15 @@ pub(crate) struct ActOrder {
     pub(crate) seconds: u64,
 }
 
+/// What the stage is told of each act.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Asked {
+    /// What is to be done.
+    pub(crate) act: Act,
+    /// The view of the emulated files that the caller is to have.
+    pub(crate) view: Option<u64>,
+}
+
 /// Serves acts: each message is one, with the directory of its caller in the host's procfs beside it, and the socket on which
 /// it is answered.
 pub(super) fn run(control: &Channel) -> Result<(), Failure> {
@@ -46,11 +55,11 @@ pub(super) fn run(control: &Channel) -> Result<(), Failure> {
     control.send(&Report::Ready, &[]).map_err(Failure::at("report to", "the shim"))?;
     loop {
         world.wait(control.as_fd()).map_err(Failure::at("wait for", "acts"))?;
-        let received = control.receive::<Act>().map_err(Failure::at("listen to", "the shim"))?;
-        let Some((act, fds)) = received else { return Ok(()) };
+        let received = control.receive::<Asked>().map_err(Failure::at("listen to", "the shim"))?;
+        let Some((Asked { act, view }, fds)) = received else { return Ok(()) };
         let mut fds = fds.into_iter();
         if let (Some(caller), Some(reply)) = (fds.next(), fds.next()) {
-            world.begin(caller, &act, reply);
+            world.begin((caller, view), &act, reply);
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Caller {
     supervisor: OwnedFd,
     /// Its user namespace.
     user: OwnedFd,
+    /// The view of the emulated files that it is to have; none for the container's own.
+    pub(super) view: Option<u64>,
     /// What `/proc/PID/status` says.
     pub(super) status: Status,
 }
@@ -47,11 +49,11 @@ pub(crate) struct Status {
 }
 
 impl Caller {
-    /// The thread whose directory `dir` is. At the other end of `supervisor` is who knows whether it still waits.
-    pub(super) fn new(dir: OwnedFd, supervisor: OwnedFd) -> Result<Self> {
+    /// The thread whose directory `dir` is, with a `view`. At the other end of `supervisor` is who knows whether it still waits.
+    pub(super) fn new(dir: OwnedFd, view: Option<u64>, supervisor: OwnedFd) -> Result<Self> {
         let status = std::str::from_utf8(&read(dir.as_fd(), "status")?).ok().and_then(Status::parse);
         let user = open(dir.as_fd(), "ns/user", OFlags::RDONLY)?;
-        Ok(Self { user, status: status.ok_or(Errno::SRCH)?, dir, supervisor })
+        Ok(Self { user, view, status: status.ok_or(Errno::SRCH)?, dir, supervisor })
     }
 
     /// Whether the capability is effective, and its user namespace owns these namespaces of its own (names below

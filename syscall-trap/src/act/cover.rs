@@ -51,6 +51,8 @@ pub enum Shows {
         filesystem: usize,
         /// Its name there.
         name: String,
+        /// Whether a view has it too ([`super::World::begin`]).
+        by_groups: bool,
     },
 }
 
@@ -106,12 +108,17 @@ impl Kernel {
 
 impl Cover {
     /// Puts it on `tree`, a filesystem of its kind that is attached in A and is the working directory.
-    pub(super) fn put(&self, world: &World, tree: &Detached) -> Result<()> {
+    /// For a caller with a `view`, an emulated file of that.
+    pub(super) fn put(&self, world: &World, view: Option<u64>, tree: &Detached) -> Result<()> {
         if self.own_only {
             return Ok(());
         }
-        if let Shows::Emulated { filesystem, name } = &self.shows {
-            return self.bind_emulated(&place_of_emulated(*filesystem), name, tree);
+        if let Shows::Emulated { filesystem, name, by_groups } = &self.shows {
+            let mut directory = place_of_emulated(*filesystem);
+            if let Some(view) = view.filter(|_| *by_groups) {
+                directory.push_str(&format!("/{view}"));
+            }
+            return self.bind_emulated(&directory, name, tree);
         }
         let place = match open_below(tree.fd(), &self.path) {
             Err(errno) if is_not_there(errno) => return Ok(()),
@@ -137,7 +144,7 @@ impl Cover {
         clippy::disallowed_methods,
         reason = "names of the table's: none is a link in procfs or sysfs, and no process of the container's sees A"
     )]
-    fn bind_emulated(&self, filesystem: &str, name: &str, tree: &Detached) -> Result<()> {
+    fn bind_emulated(&self, directory: &str, name: &str, tree: &Detached) -> Result<()> {
         let stat = match rustix::fs::statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW) {
             Err(errno) if is_not_there(errno) => return Ok(()),
             stat => stat?,
@@ -146,7 +153,7 @@ impl Cover {
         if is_its_own || FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
             return Ok(());
         }
-        match rustix::mount::mount_bind(format!("{filesystem}/{name}"), &self.path) {
+        match rustix::mount::mount_bind(format!("{directory}/{name}"), &self.path) {
             Err(errno) if is_not_there(errno) => Ok(()),
             Ok(()) if self.read_only => {
                 let cover = Detached::from_fd(open_below(tree.fd(), &self.path)?, "a cover");
@@ -161,9 +168,12 @@ impl Cover {
         match &self.shows {
             Shows::Nothing => true,
             Shows::Itself => mount.device == of.device && is_root(&mount.root, &self.path),
-            Shows::Emulated { filesystem, name } => {
+            // Of whatever view: an inner container's are those that its own inner containers find.
+            Shows::Emulated { filesystem, name, by_groups } => {
                 let is_of = |emulated: &Emulated| mount.device == emulated.device;
-                world.emulated.get(*filesystem).is_some_and(is_of) && is_root(&mount.root, name.as_ref())
+                let is_of_a_view = || *by_groups && mount.root.iter().count() == 3 && mount.root.ends_with(name);
+                let is_it = is_root(&mount.root, name.as_ref());
+                world.emulated.get(*filesystem).is_some_and(is_of) && (is_it || is_of_a_view())
             }
         }
     }

@@ -47,7 +47,11 @@ pub(super) fn mount(
         made.set_flags(Atime::asked(flags).attributes(), false).map_err(number_of)?;
         made.attach_at(staging)?;
         rustix::process::fchdir(made.fd())?;
-        world.covers.iter().filter(|cover| cover.of == kernel).try_for_each(|cover| cover.put(world, &made))?;
+        world
+            .covers
+            .iter()
+            .filter(|cover| cover.of == kernel)
+            .try_for_each(|cover| cover.put(world, caller.view, &made))?;
         if !after.is_empty() {
             made.reconfigure(&after).map_err(number_of)?;
         }

@@ -36,13 +36,14 @@ const MOST: usize = 64;
 
 impl World {
     /// Has `act` done for the thread whose directory of the host's procfs `caller` is. The answer comes over `reply`, a
-    /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`]. Before, there may come a [`QUESTION`], which must be answered.
-    pub fn begin(&mut self, caller: OwnedFd, act: &Act, reply: OwnedFd) {
+    /// SOCK_SEQPACKET socket: [`Outcome::from_bytes`]. Before, there may come a [`QUESTION`], which must be answered. With a `view`,
+    /// emulated files of a new procfs or sysfs that go by groups are those of the directory of this name.
+    pub fn begin(&mut self, (caller, view): (OwnedFd, Option<u64>), act: &Act, reply: OwnedFd) {
         if self.running.len() >= MOST {
             return answer(&reply, Outcome::Errno(libc::EAGAIN));
         }
         self.count += 1;
-        let started = self.start(&caller, act, &reply);
+        let started = self.start((&caller, view), act, &reply);
         match started {
             Ok((pid, process)) => {
                 let until = Instant::now() + self.limit;
@@ -52,16 +53,17 @@ impl World {
         }
     }
 
-    fn start(&mut self, caller: &OwnedFd, act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
+    fn start(&mut self, (caller, view): (&OwnedFd, Option<u64>), act: &Act, reply: &OwnedFd) -> Result<(Pid, OwnedFd)> {
+        let order = (self.count, view, act);
         if let Some(spare) = self.spare.take() {
-            match spare.tell(self.count, act, [caller, reply]) {
+            match spare.tell(order, [caller, reply]) {
                 // It was killed.
                 Err(Errno::PIPE | Errno::CONNRESET | Errno::CONNREFUSED) => {}
                 told => return told.map(|()| (spare.pid, spare.process)),
             }
         }
         let spare = Spare::new(self)?;
-        spare.tell(self.count, act, [caller, reply])?;
+        spare.tell(order, [caller, reply])?;
         Ok((spare.pid, spare.process))
     }
 
@@ -104,7 +106,7 @@ impl World {
     /// When there is no socket to be had.
     pub fn perform(&mut self, caller: OwnedFd, act: &Act, still: impl Fn() -> bool) -> Result<Outcome> {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        self.begin(caller, act, theirs);
+        self.begin((caller, None), act, theirs);
         loop {
             self.wait(ours.as_fd())?;
             let mut bytes = [0_u8; 4];

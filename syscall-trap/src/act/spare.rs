@@ -46,10 +46,10 @@ impl Spare {
         }
     }
 
-    /// Has it do `act`, which is number `number`. `fds` are the caller's directory in procfs, and the socket on which it is
-    /// answered.
-    pub(super) fn tell(&self, number: u64, act: &Act, fds: [&OwnedFd; 2]) -> Result<()> {
-        let order = serde_json::to_vec(&(number, act)).map_err(|_| Errno::INVAL)?;
+    /// Has it do an act: its number, the view that its caller is to have, and what is to be done. `fds` are the caller's
+    /// directory in procfs, and the socket on which it is answered.
+    pub(super) fn tell(&self, order: (u64, Option<u64>, &Act), fds: [&OwnedFd; 2]) -> Result<()> {
+        let order = serde_json::to_vec(&order).map_err(|_| Errno::INVAL)?;
         if order.len() > MAX_ORDER {
             return Err(Errno::NAMETOOLONG);
         }
@@ -62,7 +62,7 @@ impl World {
     fn rehearse(&self) {
         let Ok(own) = super::caller::open(self.proc.as_fd(), "thread-self", rustix::fs::OFlags::PATH) else { return };
         let Ok(nobody) = rustix::io::fcntl_dupfd_cloexec(&own, 3) else { return };
-        let _caller = Caller::new(own, nobody);
+        let _caller = Caller::new(own, None, nobody);
         if let Some(mounts) = Mounts::below(&self.null) {
             std::hint::black_box(visible(self, &mounts, Kernel::Proc, false, Atime::asked(0)));
         }
@@ -75,11 +75,12 @@ impl World {
         let mut bytes = vec![0; MAX_ORDER];
         let Ok((length, fds)) = sys::receive_beside(order.as_fd(), &mut bytes) else { return };
         let Ok([caller, reply]) = <[OwnedFd; 2]>::try_from(fds) else { return };
-        let Ok((number, act)) = serde_json::from_slice::<(u64, Act)>(bytes.get(..length).unwrap_or_default()) else {
+        let order = serde_json::from_slice::<(u64, Option<u64>, Act)>(bytes.get(..length).unwrap_or_default());
+        let Ok((number, view, act)) = order else {
             return answer(&reply, Outcome::Errno(libc::EINVAL));
         };
         let supervisor = rustix::io::fcntl_dupfd_cloexec(&reply, 3);
-        let outcome = match supervisor.and_then(|supervisor| Caller::new(caller, supervisor)) {
+        let outcome = match supervisor.and_then(|supervisor| Caller::new(caller, view, supervisor)) {
             Ok(caller) => act.perform(self, number, &caller),
             Err(_gone) => Outcome::Continue,
         };

@@ -148,7 +148,7 @@ pub const TRAPS: &[Trap] = &[
         which: "",
         when: &[],
         answer: "the numbers of the emulated `meminfo`, `loadavg` and `uptime` ([emulation.md](emulation.md)): memory and swap within the \
-                 limits of the container and of the groups above it, its own load, uptime and tasks",
+                 limits of the caller's container and of the groups above it, its own load, uptime and tasks",
         reason: "The kernel tells of the whole host, whatever the cgroup and the time namespace.",
     },
 ];

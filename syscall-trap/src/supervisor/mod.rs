@@ -28,16 +28,16 @@ use pool::Pool;
 
 /// What the container's machine looks like.
 pub trait Machine: Send + Sync {
-    /// For sysinfo(2), now.
-    fn sysinfo(&self) -> Sysinfo;
+    /// For sysinfo(2) of this thread, now. Another one may have the id since; then nobody is answered.
+    fn sysinfo(&self, tid: u32) -> Sysinfo;
 }
 
 /// What is done on behalf of a caller.
 pub trait Hands: Send + Sync {
-    /// Does `act` for the thread whose directory in the host's procfs is `process` (`O_PATH`). The directory was the
+    /// Does `act` for the thread `tid`, whose directory in the host's procfs is `process` (`O_PATH`). The directory was the
     /// caller's when its call was still waiting; it leads to no other process, whoever has the id now, but its process may have
     /// executed another program. So what has been read there counts only if `still` says afterwards that the call waits.
-    fn act(&self, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome;
+    fn act(&self, tid: u32, process: BorrowedFd<'_>, act: &Act, still: &dyn Fn() -> bool) -> Outcome;
 
     /// The container's device programs; none where it has no group to attach them to.
     fn programs(&self) -> Option<Arc<Programs>> {

@@ -83,7 +83,7 @@ impl Job {
         let still = || self.listener.is_valid(id);
         let hands = &self.core.hands;
         self.answer = match &self.work {
-            Work::Act(act) => Some(match hands.act(self.process.as_fd(), act, &still) {
+            Work::Act(act) => Some(match hands.act(self.notification.tid, self.process.as_fd(), act, &still) {
                 Outcome::Continue => Answer::Continue,
                 Outcome::Done => Answer::Value(0),
                 Outcome::Errno(errno) => failed(errno),

@@ -63,7 +63,7 @@ fn serve_one(core: &Arc<Core>, listener: &Arc<Listener>, buffer: &mut Buffer) ->
     match calls::decode(&call, &Thread(tid)) {
         Decision::Answer(answer) => core.answer(listener, id, answer),
         Decision::Sysinfo { address, layout } => {
-            let bytes = core.machine.sysinfo().to_bytes(layout);
+            let bytes = core.machine.sysinfo(tid).to_bytes(layout);
             core.answer(listener, id, write(listener, notification, address, &bytes));
         }
         Decision::Act(act) => hand_over(core, listener, notification, Work::Act(act)),

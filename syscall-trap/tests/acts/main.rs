@@ -33,7 +33,7 @@ impl Bench {
             read_only,
             own_only: path == "keys",
         };
-        let emulated = |name: &str| Shows::Emulated { filesystem: 0, name: name.to_owned() };
+        let emulated = |name: &str| Shows::Emulated { filesystem: 0, name: name.to_owned(), by_groups: false };
         let covers = vec![
             cover(Kernel::Proc, "uptime", emulated("proc.uptime"), false),
             cover(Kernel::Proc, "keys", emulated("proc.keys"), false),

@@ -4,6 +4,7 @@
 
 mod devices;
 mod engines;
+mod limits;
 mod mounts;
 mod nested_eci;
 mod nodes;

@@ -1,6 +1,6 @@
 //! Containers in a container, by Debian's own runc and crun, as an engine inside would run them.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::room::Room;
 use tests::{Container, place};
 
@@ -8,7 +8,12 @@ use crate::setup::{bash, has, on, privileged};
 
 /// A script that runs a script in a container of an inner runtime, whose root is a copy of `/busybox`.
 pub(crate) fn run(runtime: &str, id: &str, script: &str) -> String {
-    let config = json!({
+    run_limited(runtime, id, &json!({}), script)
+}
+
+/// The same with these limits, as `linux.resources` has them.
+pub(crate) fn run_limited(runtime: &str, id: &str, limits: &Value, script: &str) -> String {
+    let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
             "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": ["/bin/sh", "-c", script], "env": ["PATH=/bin"],
@@ -38,6 +43,8 @@ pub(crate) fn run(runtime: &str, id: &str, script: &str) -> String {
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
         },
     });
+    let resources = config["linux"]["resources"].as_object_mut().unwrap();
+    resources.extend(limits.as_object().unwrap().clone());
     format!(
         "set -e; mkdir -p /nodes /mnt/{id}/rootfs; cp -a /busybox/. /mnt/{id}/rootfs; cd /mnt/{id}\n\
          cat > config.json <<'END'\n{config}\nEND\n{runtime} --root /run/{id} run {id}; cd /; rm -rf /mnt/{id}"

@@ -29,6 +29,16 @@ pub(crate) struct Hierarchy {
     pub(crate) own: PathBuf,
 }
 
+impl Kind {
+    /// Those of v1; none for cgroup v2.
+    pub(crate) fn controllers(&self) -> &[String] {
+        match self {
+            Self::V1(controllers) => controllers,
+            Self::V2 => &[],
+        }
+    }
+}
+
 impl Hierarchy {
     /// Whether it is the unified hierarchy.
     pub(crate) fn is_v2(&self) -> bool {
@@ -66,6 +76,14 @@ impl Layout {
     /// As [`Self::detect`].
     pub(super) fn of_process_1() -> Result<Self, Error> {
         Self::of("1")
+    }
+
+    /// The same hierarchies, with a thread's groups as the own ones.
+    ///
+    /// # Errors
+    /// As [`Self::detect`], and when the thread is gone.
+    pub(crate) fn of_thread(tid: u32) -> Result<Self, Error> {
+        Self::of(&tid.to_string())
     }
 
     fn of(process: &str) -> Result<Self, Error> {

@@ -137,10 +137,7 @@ impl Cgroup {
 
     /// The same, with the controllers of each that is v1's.
     pub(crate) fn directories(&self) -> Vec<(Vec<String>, PathBuf)> {
-        let controllers = |group: &Group| match &group.hierarchy.kind {
-            Kind::V1(controllers) => controllers.clone(),
-            Kind::V2 => Vec::new(),
-        };
+        let controllers = |group: &Group| group.hierarchy.kind.controllers().to_vec();
         self.groups.iter().map(|group| (controllers(group), group.dir.clone())).collect()
     }
 

@@ -3,14 +3,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
-use syscall_trap::act::Act;
-
 use super::super::ACT;
-use super::super::act::ActOrder;
+use super::super::act::{ActOrder, Asked};
 use super::super::channel::Channel;
 use super::super::message::Report;
 use super::{LaunchError, Launcher, channel};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
 /// An act stage that serves. Dropped, it is killed and reaped.
 pub(crate) struct ActStage {
@@ -44,7 +42,7 @@ impl ActStage {
     }
 
     /// Hands it an act for the thread whose directory `caller` is, to be answered on `reply`.
-    pub(crate) fn send(&self, act: &Act, caller: BorrowedFd<'_>, reply: BorrowedFd<'_>) -> io::Result<()> {
+    pub(crate) fn send(&self, act: &Asked, caller: BorrowedFd<'_>, reply: BorrowedFd<'_>) -> io::Result<()> {
         self.control.send(act, &[caller, reply])
     }
 }
