@@ -2,9 +2,33 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::Emulation;
-use crate::render::groups::Groups;
+use crate::render::{groups::Groups, whole};
+
+/// For how long a set holds for those who walk through a directory: they ask for it at each entry.
+const WALK: Duration = Duration::from_millis(10);
+
+/// A set as it was read last.
+#[derive(Debug, Default)]
+pub(crate) struct Known(Mutex<Option<(Instant, BTreeSet<u32>)>>);
+
+impl Known {
+    /// Whether the number is one of the set, which `read` reads.
+    pub(crate) fn has(&self, number: u32, read: impl FnOnce() -> io::Result<BTreeSet<u32>>) -> io::Result<bool> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, set)) = known.as_ref().filter(|(read, _)| read.elapsed() < WALK) {
+            return Ok(set.contains(&number));
+        }
+        let set = read()?;
+        let has = set.contains(&number);
+        *known = Some((Instant::now(), set));
+        Ok(has)
+    }
+}
 
 /// The CPUs that the container may run on.
 pub(crate) fn cpus(emulation: &Emulation) -> io::Result<BTreeSet<u32>> {
@@ -21,13 +45,13 @@ pub(crate) fn mems(emulation: &Emulation) -> io::Result<BTreeSet<u32>> {
 fn effective(emulation: &Emulation, files: [&str; 2], host: &str) -> io::Result<BTreeSet<u32>> {
     let groups = Groups::of(&emulation.facts, "cpuset");
     for text in groups.levels().flat_map(|directory| files.map(|file| directory.join(file))) {
-        match std::fs::read_to_string(text) {
-            Ok(text) => return list(&text),
+        match whole(&text) {
+            Ok(text) => return list(&String::from_utf8_lossy(&text)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    list(&std::fs::read_to_string(host)?)
+    list(&String::from_utf8_lossy(&whole(Path::new(host))?))
 }
 
 /// The numbers of a list such as `0-3,8`.
@@ -79,6 +103,16 @@ pub(crate) fn cut_map(text: &str, kept: &BTreeSet<u32>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_set_is_read_again_after_a_moment() {
+        let known = Known::default();
+        assert!(known.has(1, || Err(io::ErrorKind::NotFound.into())).is_err(), "an error is not kept");
+        assert!(known.has(1, || Ok(BTreeSet::from([1]))).expect("a set"));
+        assert!(known.has(1, || Ok(BTreeSet::new())).expect("a set"));
+        std::thread::sleep(WALK);
+        assert!(!known.has(1, || Ok(BTreeSet::new())).expect("a set"));
+    }
 
     #[test]
     fn lists_are_cut() {

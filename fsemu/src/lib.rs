@@ -37,6 +37,9 @@ pub struct Emulation {
     pub nodes: Vec<&'static table::Node>,
     /// What is known of its tasks.
     pub(crate) tasks: Mutex<render::Tasks>,
+    /// Its processors and its memory nodes.
+    pub(crate) cpus: cpuset::Known,
+    pub(crate) mems: cpuset::Known,
     /// How far the host had counted.
     pub(crate) sums: OnceLock<render::Sums>,
     /// What the host's values were when the first of the containers that share a store was made.
@@ -86,6 +89,8 @@ impl Emulation {
             facts,
             nodes,
             tasks: Mutex::default(),
+            cpus: cpuset::Known::default(),
+            mems: cpuset::Known::default(),
             sums: OnceLock::new(),
             seeds: OnceLock::new(),
             views: views::Views::default(),

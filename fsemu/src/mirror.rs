@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::table::{Mirror, Text};
@@ -58,7 +58,7 @@ impl MirrorNode {
     pub fn lookup(&self, emulation: &Emulation, parent: &Path, name: &OsStr) -> io::Result<Option<Entry>> {
         let path = if name.is_empty() { parent.to_owned() } else { parent.join(name) };
         match self.at(emulation, &path, OFlags::PATH) {
-            Ok(file) => entry(name, &file),
+            Ok(file) => Ok(entry(name, &rustix::fs::fstat(file)?)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -71,12 +71,18 @@ impl MirrorNode {
     pub fn list(&self, emulation: &Emulation, directory: &Path) -> io::Result<Vec<Entry>> {
         self.readable(emulation, directory)?;
         let opened = self.at(emulation, directory, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let device = rustix::fs::fstat(&opened)?.st_dev;
         let mut entries = Vec::new();
-        for found in Dir::new(opened)? {
+        for found in Dir::read_from(&opened)? {
             let name = OsString::from_vec(found?.file_name().to_bytes().to_vec());
-            if name != "." && name != ".." {
-                // A CPU that has just gone is left out.
-                entries.extend(self.lookup(emulation, directory, &name)?);
+            if name == "." || name == ".." || !self.entry_shows(emulation, &directory.join(&name)) {
+                continue;
+            }
+            match rustix::fs::statat(&opened, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if stat.st_dev == device => entries.extend(entry(&name, &stat)),
+                // Another filesystem, or a CPU that has just gone.
+                Ok(_) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(entries)
@@ -112,7 +118,7 @@ impl MirrorNode {
     /// See [`MirrorNode::list`]; EINVAL for what is no link.
     pub fn readlink(&self, emulation: &Emulation, path: &Path) -> io::Result<PathBuf> {
         let link = self.at(emulation, path, OFlags::PATH)?;
-        match entry(OsStr::new(""), &link)? {
+        match entry(OsStr::new(""), &rustix::fs::fstat(&link)?) {
             Some(Entry { kind: FileType::Symlink, .. }) => {
                 let target = rustix::fs::readlinkat(link, "", Vec::new())?;
                 Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
@@ -149,18 +155,22 @@ impl MirrorNode {
         path.components().all(|component| {
             let Component::Normal(name) = component else { return false };
             prefix.push(name);
-            prefix.to_str().is_some_and(|prefix| (self.mirror.shows)(emulation, prefix))
+            self.entry_shows(emulation, &prefix)
         })
+    }
+
+    /// Whether an entry shows in a directory that does.
+    fn entry_shows(&self, emulation: &Emulation, path: &Path) -> bool {
+        path.to_str().is_some_and(|path| (self.mirror.shows)(emulation, path))
     }
 }
 
-fn entry(name: &OsStr, file: &OwnedFd) -> io::Result<Option<Entry>> {
-    let stat = rustix::fs::fstat(file)?;
+fn entry(name: &OsStr, stat: &Stat) -> Option<Entry> {
     let kind = FileType::from_raw_mode(stat.st_mode);
     let others = stat.st_mode & 0o5;
     let mode = if kind == FileType::Symlink { 0o777 } else { others << 6 | others << 3 | others };
     let shown = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
-    Ok(shown.then(|| Entry { name: name.to_owned(), kind, mode }))
+    shown.then(|| Entry { name: name.to_owned(), kind, mode })
 }
 
 /// Whether the path is one of the pattern's.

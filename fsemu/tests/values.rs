@@ -10,9 +10,10 @@
 
 mod kernel;
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use fsemu::table::{Check, Kept, Kind, Node, Part, Seed, Tie};
 use kernel::{errno, node, served, shell};
@@ -54,6 +55,64 @@ fn a_written_value_shows_at_once_as_the_kernel_would_show_it() {
         // A page and more.
         assert!(write(&"9".repeat(10_000)).is_err());
         assert_eq!(read(), "100\n");
+    });
+}
+
+/// Whoever reads, and however, while others write.
+#[test]
+fn a_value_is_read_as_it_was_written_whatever_the_page_cache_has() {
+    served(Part::Direct, vec![&KEPT], |root| {
+        let path = root.join("proc.sys.kept");
+        let write = |text: &str| OpenOptions::new().write(true).open(&path).unwrap().write(text.as_bytes());
+        let held = File::open(&path).unwrap();
+        let again = || {
+            let mut text = [0; 16];
+            let length = held.read_at(&mut text, 0).unwrap();
+            String::from_utf8(text[..length].to_vec()).unwrap()
+        };
+        for value in ["1", "100", "007", "22", "0x10"] {
+            write(value).unwrap();
+            let shown = again();
+            assert_eq!(shown, fs::read_to_string(&path).unwrap(), "{value}");
+            assert_eq!(shell(root, "busybox cat proc.sys.kept; cat proc.sys.kept"), shown.repeat(2), "{value}");
+            assert_eq!(errno(write("101")), Some(Errno::INVAL));
+            assert_eq!(again(), shown);
+        }
+        assert_eq!(again(), "16\n");
+    });
+}
+
+#[test]
+fn readers_see_one_of_the_values_whole_while_others_write() {
+    served(Part::Direct, vec![&KEPT], |root| {
+        let path = root.join("proc.sys.kept");
+        let write = |text: &str| OpenOptions::new().write(true).open(&path).unwrap().write(text.as_bytes());
+        let end = Instant::now() + Duration::from_secs(2);
+        let values = ["1\n", "100\n", "22\n"];
+        let writer = |tried: &'static str| {
+            while Instant::now() < end {
+                // The last one is refused: nobody is ever to see it.
+                for text in values.iter().chain(&[tried]) {
+                    let _ = write(text);
+                }
+            }
+        };
+        let reader = || {
+            let mut count = 0;
+            while Instant::now() < end {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(values.contains(&text.as_str()), "{text:?}");
+                count += 1;
+            }
+            count
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| writer("101000\n"));
+            let readers = [scope.spawn(reader), scope.spawn(reader), scope.spawn(reader)];
+            for reader in readers {
+                assert!(reader.join().unwrap() > 100);
+            }
+        });
     });
 }
 

@@ -63,6 +63,7 @@ pub(super) enum Ask<'a> {
         size: u32,
     },
     Write {
+        handle: u64,
         offset: u64,
         append: bool,
         data: &'a [u8],
@@ -195,11 +196,11 @@ impl<'a> Fields<'a> {
 
     /// `struct fuse_write_in`, and the data.
     fn write(&mut self) -> Option<Ask<'a>> {
-        let (_handle, offset, size, _flags) = (self.u64()?, self.u64()?, self.u32()?, self.u32()?);
+        let (handle, offset, size, _flags) = (self.u64()?, self.u64()?, self.u32()?, self.u32()?);
         let (_owner, flags, _padding) = (self.u64()?, self.u32()?, self.u32()?);
         let data = self.0.get(..usize::try_from(size).ok()?)?;
         let append = i32::try_from(flags).is_ok_and(|flags| flags & libc::O_APPEND != 0);
-        Some(Ask::Write { offset, append, data })
+        Some(Ask::Write { handle, offset, append, data })
     }
 }
 

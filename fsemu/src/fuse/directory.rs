@@ -16,6 +16,8 @@ use crate::table::Kind;
 struct Listed {
     name: Vec<u8>,
     place: Place,
+    /// That of an entry of a mirrored directory, which was looked at when it was listed.
+    mode: Option<u32>,
 }
 
 impl Session {
@@ -29,17 +31,17 @@ impl Session {
             Place::Node(index) => Place::Below(index, mirror::join(Path::new(""), name)?),
             Place::Below(index, path) => Place::Below(index, mirror::join(&path, name)?),
         };
-        let (attr, valid) = self.refer(&place)?;
+        let (attr, valid) = self.refer(&place, None)?;
         Ok(Body::default().entry_out(&attr, valid))
     }
 
     /// An entry as the kernel is told of it, from where on it refers to the inode; and for how long its name holds.
-    fn refer(&mut self, place: &Place) -> io::Result<(Attr, Duration)> {
+    fn refer(&mut self, place: &Place, mode: Option<u32>) -> io::Result<(Attr, Duration)> {
         match place {
             Place::Root | Place::View(_) | Place::Node(_) => Ok((self.shape(self.inodes.number(place), place)?, EVER)),
             Place::Below(index, path) => {
                 // An empty directory has nothing: its entries are those of a mirror, or none.
-                let attr = self.shape(0, place).map_err(|error| match error.raw_os_error() {
+                let attr = self.shape_of(0, place, mode).map_err(|error| match error.raw_os_error() {
                     Some(libc::EINVAL) => Errno::NOENT.into(),
                     _ => error,
                 })?;
@@ -54,7 +56,7 @@ impl Session {
         let size = usize::try_from(size).unwrap_or(0).min(1 << 20);
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let mut body = Body::default();
-        for (index, Listed { name, place }) in listed.iter().enumerate().skip(start) {
+        for (index, Listed { name, place, mode: known }) in listed.iter().enumerate().skip(start) {
             let length = if plus { 128 + 24 } else { 24 } + name.len().next_multiple_of(8);
             if body.len() + length > size {
                 break;
@@ -64,11 +66,11 @@ impl Session {
             let number = if dots { inode } else { self.inodes.number(place) };
             // What has gone or hides since is passed over.
             let mode = if plus && !dots {
-                let Ok((attr, valid)) = self.refer(place) else { continue };
+                let Ok((attr, valid)) = self.refer(place, *known) else { continue };
                 body = body.entry_out(&attr, valid);
                 attr.mode
             } else {
-                let Ok(attr) = self.shape(number, place) else { continue };
+                let Ok(attr) = self.shape_of(number, place, *known) else { continue };
                 // Without a number the kernel takes the name only, and refers to nothing.
                 body = if plus { body.entry_out(&Attr { node: 0, ..attr }, EVER) } else { body };
                 attr.mode
@@ -80,23 +82,25 @@ impl Session {
 
     /// What a directory has.
     fn listed(&self, place: &Place) -> io::Result<Vec<Listed>> {
-        let dot = |name: &[u8]| Listed { name: name.into(), place: place.clone() };
+        let dot = |name: &[u8]| Listed { name: name.into(), place: place.clone(), mode: None };
         let mut listed = vec![dot(b"."), dot(b"..")];
         match place {
             // Views are found by their names only.
             Place::Root | Place::View(_) => {
                 let view = if let Place::View(view) = place { *view } else { 0 };
-                let all = self.inodes.all(view);
-                listed.extend(
-                    all.map(|(index, node)| Listed { name: node.name().into_bytes(), place: Place::Node(index) }),
-                );
+                let listed_as = |(index, node): (_, &crate::table::Node)| Listed {
+                    name: node.name().into_bytes(),
+                    place: Place::Node(index),
+                    mode: None,
+                };
+                listed.extend(self.inodes.all(view).map(listed_as));
             }
             Place::Node(index) if !matches!(self.inodes.node(*index).map(|it| it.kind), Some(Kind::Mirror(_))) => {}
             Place::Node(index) | Place::Below(index, _) => {
                 let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
-                for name in self.entry(place)?.names()? {
+                for (name, mode) in self.entry(place)?.list()? {
                     let place = Place::Below(*index, below.join(&name));
-                    listed.push(Listed { name: name.into_encoded_bytes(), place });
+                    listed.push(Listed { name: name.into_encoded_bytes(), place, mode: Some(mode) });
                 }
             }
         }

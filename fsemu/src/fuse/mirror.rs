@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use crate::Emulation;
-use crate::mirror::MirrorNode;
+use crate::mirror::{self, MirrorNode};
 use crate::table::{Kind, Node};
 
 /// An entry of a mirrored tree.
@@ -27,12 +27,7 @@ impl<'a> Entry<'a> {
         let Kind::Mirror(mirror) = node.kind else { return Err(Errno::NOTDIR.into()) };
         let mirror = MirrorNode::open(Path::new(node.path), mirror)?;
         let entry = mirror.lookup(emulation, path, OsStr::new(""))?.ok_or(Errno::NOENT)?;
-        let kind = match entry.kind {
-            FileType::Directory => libc::S_IFDIR,
-            FileType::Symlink => libc::S_IFLNK,
-            _ => libc::S_IFREG,
-        };
-        Ok(Self { emulation, mirror, path: path.to_owned(), mode: kind | entry.mode })
+        Ok(Self { emulation, mirror, path: path.to_owned(), mode: mode(&entry) })
     }
 
     /// The text of a file.
@@ -45,13 +40,26 @@ impl<'a> Entry<'a> {
         Ok(self.mirror.readlink(self.emulation, &self.path)?.as_os_str().as_bytes().to_owned())
     }
 
-    /// The names of a directory's entries, sorted.
-    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
-        let mut names: Vec<_> =
-            self.mirror.list(self.emulation, &self.path)?.into_iter().map(|entry| entry.name).collect();
-        names.sort();
-        Ok(names)
+    /// A directory's entries, sorted by their names, with the mode of each.
+    pub(super) fn list(&self) -> io::Result<Vec<(OsString, u32)>> {
+        let entry = |entry| {
+            let mode = mode(&entry);
+            (entry.name, mode)
+        };
+        let mut listed: Vec<_> = self.mirror.list(self.emulation, &self.path)?.into_iter().map(entry).collect();
+        listed.sort();
+        Ok(listed)
     }
+}
+
+/// Type and permission bits.
+fn mode(entry: &mirror::Entry) -> u32 {
+    let kind = match entry.kind {
+        FileType::Directory => libc::S_IFDIR,
+        FileType::Symlink => libc::S_IFLNK,
+        _ => libc::S_IFREG,
+    };
+    kind | entry.mode
 }
 
 /// A name as the kernel sent it, below `path`. `.` and `..` are never asked for.

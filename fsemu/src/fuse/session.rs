@@ -85,7 +85,7 @@ impl Session {
                 Ok(Body::default())
             }
             Ask::Read { handle, offset, size } => self.read(inode, *handle, *offset, *size),
-            Ask::Write { offset, append, data } => self.write(inode, *offset, *append, data),
+            Ask::Write { handle, offset, append, data } => self.write(inode, *handle, (*offset, *append), data),
             // struct fuse_open_out: no handle, no flags.
             Ask::OpenDir => Ok(Body::default().zeros(16)),
             Ask::ReadDir { offset, size, plus } => self.list(inode, *offset, *size, *plus),
@@ -133,18 +133,23 @@ impl Session {
 
     /// Attributes without a size that holds: nothing is rendered for them, and the kernel asks before it reads.
     pub(super) fn shape(&self, inode: u64, place: &Place) -> io::Result<Attr> {
+        self.shape_of(inode, place, None)
+    }
+
+    /// The same, of an entry of a mirrored directory of which the mode is known.
+    pub(super) fn shape_of(&self, inode: u64, place: &Place, known: Option<u32>) -> io::Result<Attr> {
         let mut size = 0;
         let (mode, valid) = match place {
             Place::Root | Place::View(_) => (DIRECTORY, EVER),
             Place::Below(..) => {
-                let entry = self.entry(place)?;
-                match entry.mode & libc::S_IFMT {
-                    libc::S_IFREG => (entry.mode, Duration::ZERO),
+                let mode = known.map_or_else(|| Ok(self.entry(place)?.mode), io::Result::Ok)?;
+                match mode & libc::S_IFMT {
+                    libc::S_IFREG => (mode, Duration::ZERO),
                     libc::S_IFLNK => {
-                        size = entry.target()?.len().try_into().unwrap_or(0);
-                        (entry.mode, MIRROR_FRESH)
+                        size = self.entry(place)?.target()?.len().try_into().unwrap_or(0);
+                        (mode, MIRROR_FRESH)
                     }
-                    _ => (entry.mode, MIRROR_FRESH),
+                    _ => (mode, MIRROR_FRESH),
                 }
             }
             Place::Node(index) => {
@@ -247,7 +252,7 @@ impl Session {
         let place = self.place(inode)?;
         let known = match self.part {
             Part::Cached => self.inodes.texts.get(&inode),
-            Part::Direct => self.handles.snapshot(handle),
+            Part::Direct => self.handles.snapshot(handle, offset),
         };
         let lasts = |it: &&Arc<Snapshot>| {
             self.part == Part::Cached || offset > 0 || it.remains(self.fresh(&place), GRACE, Instant::now()).is_some()
@@ -268,7 +273,7 @@ impl Session {
     /// A value is written at once, from offset 0; what comes at another offset is ignored as with
     /// `kernel.sysctl_writes_strict=1` (Documentation/admin-guide/sysctl/kernel.rst). For procfs the end of a file is
     /// offset 0.
-    fn write(&mut self, inode: u64, offset: u64, append: bool, data: &[u8]) -> io::Result<Body> {
+    fn write(&mut self, inode: u64, handle: u64, (offset, append): (u64, bool), data: &[u8]) -> io::Result<Body> {
         let place = self.place(inode)?;
         let Place::Node(index) = place else { return Err(Errno::ACCESS.into()) };
         let node = self.inodes.node(index).ok_or(Errno::STALE)?;
@@ -277,7 +282,7 @@ impl Session {
             let outcome = self.emulation.write_kept(node, data);
             // One value may change others, and one that is refused at its end may have changed its start.
             self.inodes.texts.clear();
-            self.handles.outdate();
+            self.handles.outdate(handle);
             outcome?;
         }
         // struct fuse_write_out: all of it.

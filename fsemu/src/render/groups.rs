@@ -10,7 +10,7 @@ use crate::Facts;
 pub(crate) struct Groups {
     /// Whether they are on the unified hierarchy.
     pub(super) v2: bool,
-    levels: Vec<PathBuf>,
+    own: Option<PathBuf>,
 }
 
 impl Groups {
@@ -25,20 +25,20 @@ impl Groups {
         nearest(facts, <[String]>::is_empty).map(|dir| Self::at(true, dir)).unwrap_or_default()
     }
 
-    /// Every directory of a hierarchy has `cgroup.procs`; what it is mounted on has not.
     fn at(v2: bool, dir: &Path) -> Self {
-        let levels = dir.ancestors().take_while(|dir| is_group(dir));
-        Self { v2, levels: levels.map(Path::to_owned).collect() }
+        Self { v2, own: Some(dir.to_owned()) }
     }
 
     /// The container's own directory.
     pub(super) fn own(&self) -> Option<&Path> {
-        self.levels.first().map(PathBuf::as_path)
+        self.own.as_deref()
     }
 
-    /// Each directory, from the container's own upwards.
+    /// Each directory, from the container's own upwards: every one of a hierarchy has `cgroup.procs`, what it is mounted on has
+    /// not.
     pub(crate) fn levels(&self) -> impl Iterator<Item = &Path> {
-        self.levels.iter().map(PathBuf::as_path)
+        let above = self.own.iter().flat_map(|own| own.ancestors());
+        above.take_while(|dir| dir.join("cgroup.procs").exists())
     }
 
     /// A file of the container's own group.
@@ -66,7 +66,7 @@ fn is_group(dir: &Path) -> bool {
 
 /// A file of a group; None where the group does not have it.
 pub(super) fn read(dir: &Path, file: &str) -> Option<String> {
-    std::fs::read_to_string(dir.join(file)).ok()
+    String::from_utf8(super::whole(&dir.join(file)).ok()?).ok()
 }
 
 /// A single number; `max` is the greatest.

@@ -22,7 +22,9 @@ mod tasks;
 mod uptime;
 mod vmstat;
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
 
 use crate::Emulation;
 
@@ -45,7 +47,14 @@ pub type Shows = fn(&Emulation, &str) -> bool;
 
 /// A file of the host's procfs.
 fn host(path: &str) -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
+    Ok(String::from_utf8_lossy(&whole(Path::new(path))?).into_owned())
+}
+
+/// A file of the kernel's. Its size is not asked for: it has none.
+pub(crate) fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(8192);
+    File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

@@ -122,10 +122,10 @@ fn number(name: &str, kind: &str) -> Option<u32> {
 fn shows(emulation: &Emulation, path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
     if let Some(cpu) = number(name, "cpu") {
-        return cpus(emulation).is_ok_and(|cpus| cpus.contains(&cpu));
+        return emulation.cpus.has(cpu, || cpus(emulation)).unwrap_or(false);
     }
     match number(name, "node") {
-        Some(node) => mems(emulation).is_ok_and(|mems| mems.contains(&node)),
+        Some(node) => emulation.mems.has(node, || mems(emulation)).unwrap_or(false),
         None => true,
     }
 }
