@@ -10,7 +10,7 @@
 //! Main types: [`table::Node`], [`Emulation`] (the values of one container), [`fuse::serve`].
 //!
 //! Invariant: no read and no write here ever changes a setting of the host, and none waits for anything but a file of
-//! the kernel's.
+//! the kernel's. What is made of a write to one of a few limits is whose [`Raise`] is told of it.
 
 mod check;
 mod cpuset;
@@ -48,6 +48,14 @@ pub struct Emulation {
     views: views::Views,
     /// `/proc/sys/kernel/random/boot_id`: one for each life of a container.
     boot_id: OnceLock<Vec<u8>>,
+    /// Who is told of a limit that is written.
+    raise: Option<Box<dyn Raise>>,
+}
+
+/// Whoever is told when the container sets a limit that is the host's ([`table::Kept::may_raise`]).
+pub trait Raise: std::fmt::Debug + Send + Sync {
+    /// `node` was written and has this value now. The thread that serves the container's files waits for it.
+    fn raise(&self, node: &table::Node, value: u64);
 }
 
 /// What the shim says of a container.
@@ -95,6 +103,13 @@ impl Emulation {
             seeds: OnceLock::new(),
             views: views::Views::default(),
             boot_id: OnceLock::new(),
+            raise: None,
         }
+    }
+
+    /// The same, with somebody who is told of limits that are written.
+    #[must_use]
+    pub fn telling(self, raise: Box<dyn Raise>) -> Self {
+        Self { raise: Some(raise), ..self }
     }
 }

@@ -62,6 +62,7 @@ impl Emulation {
         let outcome = kept.check.write(&mut after, bytes);
         if (outcome.is_ok() && !bytes.is_empty()) || after != before {
             self.replace(&kept.file(node), &after, RenameFlags::empty()).map_err(|error| errno(&error))?;
+            self.tell(node, &after);
         }
         let other = match kept.tie {
             Tie::Zeroes(other) if outcome.is_ok() && !bytes.is_empty() => other,
@@ -69,6 +70,14 @@ impl Emulation {
             _ => return outcome,
         };
         self.replace(&table::name(other), b"0\n", RenameFlags::empty()).map_err(|error| errno(&error))
+    }
+
+    /// Tells whoever wants to know that a limit has this value now.
+    fn tell(&self, node: &Node, text: &[u8]) {
+        let value = std::str::from_utf8(text).ok().and_then(|text| text.trim_ascii().parse().ok());
+        if let (true, Some(raise), Some(value)) = (node.may_raise(), &self.raise, value) {
+            raise.raise(node, value);
+        }
     }
 
     /// When the value was last written, by any shim; for one that never was, when the host's was taken.

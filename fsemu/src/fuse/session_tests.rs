@@ -16,7 +16,10 @@ static NODES: [Node; 6] = [
     node("/proc/empty", Kind::Empty),
     node("/proc/live", Kind::Live(Live { render: |_| Ok(b"live\n".into()), fresh: EVER, steady: true })),
     node("/proc/direct", Kind::Live(Live { render: |_| Ok(b"direct\n".into()), fresh: EVER, steady: false })),
-    node("/proc/kept", Kind::Kept(Kept { seed: Seed::Text("1\n"), check: Check::Integer(0, 9), tie: Tie::None })),
+    node(
+        "/proc/kept",
+        Kind::Kept(Kept { seed: Seed::Text("1\n"), check: Check::Integer(0, 9), tie: Tie::None, may_raise: false }),
+    ),
     node("/sys/devices/system/cpu", Kind::Mirror(Mirror { shows: |_, name| name != "cpu1", files: &[] })),
 ];
 

@@ -1,10 +1,12 @@
 use std::fs::{read, read_dir, read_to_string};
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::Raise;
 use crate::fixture::{emulation, write};
 
 fn store() -> (TempDir, Emulation) {
@@ -180,4 +182,31 @@ fn the_rest_of_a_killed_shim_is_in_nobodys_way() {
     }
     assert_eq!(set(&emulation, PANIC, "4711"), Ok(()));
     assert_eq!(value(&emulation, PANIC), "4711\n");
+}
+
+/// What somebody was told.
+#[derive(Debug, Clone, Default)]
+struct Told(Arc<Mutex<Vec<(&'static str, u64)>>>);
+
+impl Raise for Told {
+    fn raise(&self, of: &Node, value: u64) {
+        self.0.lock().expect("no panic").push((node(of.path).path, value));
+    }
+}
+
+#[test]
+fn a_limit_that_is_taken_is_told_and_nothing_else() {
+    const LIMIT: &str = "/proc/sys/fs/aio-max-nr";
+    let (_directory, emulation) = store();
+    let told = Told::default();
+    let emulation = emulation.telling(Box::new(told.clone()));
+    assert_eq!(set(&emulation, LIMIT, "0x10000\n"), Ok(()));
+    assert_eq!(set(&emulation, LIMIT, "-1"), Err(Errno::INVAL));
+    assert_eq!(set(&emulation, LIMIT, ""), Ok(()));
+    assert_eq!(set(&emulation, PANIC, "5"), Ok(()));
+    assert_eq!(set(&emulation, "/proc/sys/fs/file-max", "5"), Ok(()));
+    value(&emulation, LIMIT);
+    // Again, as the host's may be lower by now.
+    assert_eq!(set(&emulation, LIMIT, "65536"), Ok(()));
+    assert_eq!(*told.0.lock().expect("no panic"), [(LIMIT, 65536), (LIMIT, 65536)]);
 }

@@ -64,6 +64,9 @@ pub struct Kept {
     pub check: Check,
     /// What a write changes besides.
     pub tie: Tie,
+    /// Whether [`crate::Raise`] is told of it: the operator's config may have a ceiling for the host's value
+    /// ([`policy::config::Sysctl`]).
+    pub may_raise: bool,
 }
 
 /// How one value hangs on another, which is named by its node's path.
@@ -185,6 +188,11 @@ impl Node {
             Kind::Mirror(_) => true,
             Kind::Kept(_) | Kind::Fixed(_) | Kind::Empty => false,
         }
+    }
+
+    /// Whether a write may raise the host's value: see [`Kept::may_raise`].
+    pub fn may_raise(&self) -> bool {
+        matches!(self.kind, Kind::Kept(Kept { may_raise: true, .. }))
     }
 
     /// The name of its entry in the root directory of the FUSE filesystem: its path, with dots for slashes.

@@ -9,10 +9,11 @@ const INT: (i64, i64) = (i32::MIN as i64, i32::MAX as i64);
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let raises = if self.may_raise() { "; `[sysctl]` may raise the host's" } else { "" };
         let (shows, takes) = match self.kind {
             Kind::Live(live) if live.fresh >= FOR_EVER => ("what stays for the container's life", "EACCES".to_owned()),
             Kind::Live(_) => ("what is true at the time", "EACCES".to_owned()),
-            Kind::Kept(kept) => ("its own value", format!("{}{}", kept.check, kept.tie)),
+            Kind::Kept(kept) => ("its own value", format!("{}{}{raises}", kept.check, kept.tie)),
             Kind::Fixed(_) => ("a constant", "EACCES".to_owned()),
             Kind::Empty => ("an empty directory", "EACCES".to_owned()),
             Kind::Mirror(_) => ("the host's directory, filtered", "EACCES".to_owned()),

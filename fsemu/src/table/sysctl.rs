@@ -74,7 +74,7 @@ pub(super) const NODES: &[Node] = &[
     kept("/proc/sys/vm/panic_on_oom", UP_TO_2, KUBELET),
     kept("/proc/sys/vm/oom_kill_allocating_task", INT, MEMORY),
     kept("/proc/sys/vm/oom_dump_tasks", INT, MEMORY),
-    kept(
+    limit(
         "/proc/sys/vm/max_map_count",
         NATURAL,
         "Elasticsearch wants 262144, systemd sets it at boot. What the host allows remains the limit.",
@@ -111,7 +111,7 @@ pub(super) const NODES: &[Node] = &[
     // fs/file_table.c, fs/aio.c, fs/pipe.c, fs/namei.c, fs/coredump.c, fs/notify, fs/eventpoll.c, fs/locks.c.
     kept("/proc/sys/fs/file-max", LONG, LIMIT),
     kept("/proc/sys/fs/nr_open", Check::Integer(64, i32::MAX as i64 & -64), LIMIT),
-    kept("/proc/sys/fs/aio-max-nr", ULONG, LIMIT),
+    limit("/proc/sys/fs/aio-max-nr", ULONG, LIMIT),
     kept("/proc/sys/fs/pipe-max-size", Check::PipeSize, LIMIT),
     kept("/proc/sys/fs/pipe-user-pages-hard", ULONG, LIMIT),
     kept("/proc/sys/fs/pipe-user-pages-soft", ULONG, LIMIT),
@@ -120,8 +120,8 @@ pub(super) const NODES: &[Node] = &[
     kept("/proc/sys/fs/protected_fifos", UP_TO_2, GUARD),
     kept("/proc/sys/fs/protected_regular", UP_TO_2, GUARD),
     kept("/proc/sys/fs/suid_dumpable", UP_TO_2, GUARD),
-    kept("/proc/sys/fs/inotify/max_user_watches", UNSIGNED, LIMIT),
-    kept("/proc/sys/fs/inotify/max_user_instances", UNSIGNED, LIMIT),
+    limit("/proc/sys/fs/inotify/max_user_watches", UNSIGNED, LIMIT),
+    limit("/proc/sys/fs/inotify/max_user_instances", UNSIGNED, LIMIT),
     kept("/proc/sys/fs/inotify/max_queued_events", NATURAL, LIMIT),
     kept("/proc/sys/fs/fanotify/max_user_groups", UNSIGNED, LIMIT),
     kept("/proc/sys/fs/fanotify/max_user_marks", UNSIGNED, LIMIT),
@@ -134,7 +134,7 @@ pub(super) const NODES: &[Node] = &[
     kept("/proc/sys/net/core/wmem_max", Check::Integer(4608, i32::MAX as i64), BUFFERS),
     kept("/proc/sys/net/core/wmem_default", Check::Integer(4608, i32::MAX as i64), BUFFERS),
     // net/netfilter/nf_conntrack_standalone.c.
-    kept("/proc/sys/net/netfilter/nf_conntrack_max", NATURAL, CONNTRACK),
+    limit("/proc/sys/net/netfilter/nf_conntrack_max", NATURAL, CONNTRACK),
     kept("/proc/sys/net/netfilter/nf_conntrack_expect_max", POSITIVE, CONNTRACK),
     kept("/proc/sys/net/netfilter/nf_conntrack_buckets", Check::Buckets, CONNTRACK),
 ];
@@ -144,8 +144,14 @@ const fn kept(path: &'static str, check: Check, reason: &'static str) -> Node {
 }
 
 const fn tied(path: &'static str, check: Check, tie: Tie, reason: &'static str) -> Node {
-    let kind = Kind::Kept(Kept { seed: Seed::Host, check, tie });
+    let kind = Kind::Kept(Kept { seed: Seed::Host, check, tie, may_raise: false });
     Node { path, mode: 0o644, kind, own_proc_only: is_of_the_network(path), reason }
+}
+
+/// A limit of which the operator's config may let a container raise the host's value ([`policy::config::Sysctl`]).
+const fn limit(path: &'static str, check: Check, reason: &'static str) -> Node {
+    let kind = Kind::Kept(Kept { seed: Seed::Host, check, tie: Tie::None, may_raise: true });
+    Node { kind, ..kept(path, check, reason) }
 }
 
 /// Whether an OCI config may set it: only what is below `net` (policy::spec::sysctl) can be both that and here.

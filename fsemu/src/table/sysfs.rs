@@ -33,6 +33,7 @@ pub(super) const NODES: &[Node] = &[
             seed: Seed::Host,
             check: Check::Hashsize,
             tie: Tie::Same("/proc/sys/net/netfilter/nf_conntrack_buckets"),
+            may_raise: false,
         }),
         own_proc_only: false,
         reason: "kube-proxy writes it. The kernel has one table for all network namespaces, and keeps its own size.",

@@ -7,7 +7,7 @@ use super::setting::Setting;
 
 /// A key.
 pub struct Key {
-    /// Its table and its name: `ranges.first`.
+    /// Its table and its name, which may be that of a key in a table of its own: `ranges.first`, `sysctl.nf_conntrack_max.max`.
     pub path: &'static str,
     /// What it decides, in one line of Markdown.
     pub meaning: &'static str,
@@ -30,6 +30,9 @@ const PER_RUNTIME: Key = Key {
     host_only: false,
     field: |config| &mut config.container.io_uring,
 };
+
+/// How far a setting of the host's may be raised. The kernel holds each of them in an `int`, or takes no more than one has.
+const CEILING: Key = Key { default: "never", bounds: 1..=0x7fff_ffff, ..PER_RUNTIME };
 
 /// Every key.
 pub const KEYS: &[Key] = &[
@@ -117,6 +120,36 @@ pub const KEYS: &[Key] = &[
         field: |config| &mut config.devices.privileged,
         ..PER_RUNTIME
     },
+    Key {
+        path: "sysctl.nf_conntrack_max.max",
+        meaning: "Up to where `/proc/sys/net/netfilter/nf_conntrack_max` of the host is raised when a container sets it.",
+        field: |config| &mut config.sysctl.nf_conntrack_max,
+        ..CEILING
+    },
+    Key {
+        path: "sysctl.max_map_count.max",
+        meaning: "Up to where `/proc/sys/vm/max_map_count` of the host is raised when a container sets it.",
+        field: |config| &mut config.sysctl.max_map_count,
+        ..CEILING
+    },
+    Key {
+        path: "sysctl.aio-max-nr.max",
+        meaning: "Up to where `/proc/sys/fs/aio-max-nr` of the host is raised when a container sets it.",
+        field: |config| &mut config.sysctl.aio_max_nr,
+        ..CEILING
+    },
+    Key {
+        path: "sysctl.inotify_max_user_watches.max",
+        meaning: "Up to where `/proc/sys/fs/inotify/max_user_watches` of the host is raised when a container sets it.",
+        field: |config| &mut config.sysctl.inotify_max_user_watches,
+        ..CEILING
+    },
+    Key {
+        path: "sysctl.inotify_max_user_instances.max",
+        meaning: "Up to where `/proc/sys/fs/inotify/max_user_instances` of the host is raised when a container sets it.",
+        field: |config| &mut config.sysctl.inotify_max_user_instances,
+        ..CEILING
+    },
 ];
 
 impl Key {
@@ -136,16 +169,20 @@ impl Key {
     }
 }
 
-/// The names of the tables, in the order of the file.
-pub(super) fn tables() -> impl Iterator<Item = &'static str> {
-    let starts = |index: usize| index.checked_sub(1).is_none_or(|before| KEYS[before].table() != KEYS[index].table());
-    (0..KEYS.len()).filter(move |index| starts(*index)).map(|index| KEYS[index].table())
+/// What stands directly below `path` (`""`: the tables), by its whole path, in the order of the file.
+pub(super) fn below(path: &str) -> Vec<&'static str> {
+    let start = if path.is_empty() { 0 } else { path.len() + 1 };
+    let below = |key: &&Key| path.is_empty() || key.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('.'));
+    let end = |key: &'static str| key[start..].find('.').map_or(key.len(), |length| start + length);
+    let mut names: Vec<_> = KEYS.iter().filter(below).map(|key| &key.path[..end(key.path)]).collect();
+    names.dedup();
+    names
 }
 
 /// The whole config as a file says it.
 pub(super) fn show(mut config: Config) -> String {
     let mut text = String::new();
-    for table in tables() {
+    for table in below("") {
         if !text.is_empty() {
             text.push('\n');
         }

@@ -15,6 +15,7 @@
 mod keys;
 mod read;
 mod setting;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 
 pub use keys::{KEYS, Key};
 use setting::words;
+pub use sysctl::Sysctl;
 
 use crate::Refusal;
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub mounts: Mounts,
     /// `[devices]`
     pub devices: Devices,
+    /// `[sysctl]`
+    pub sysctl: Sysctl,
 }
 
 /// `[ranges]`: the pool of id ranges that containers lease.

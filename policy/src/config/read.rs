@@ -1,9 +1,9 @@
 //! Reading a text over a config.
 
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
-use super::keys::{self, KEYS};
+use super::keys::{self, KEYS, Key};
 use super::{Config, Ranges, Scope};
 use crate::Refusal;
 use crate::idmap::RANGE_SIZE;
@@ -18,19 +18,7 @@ pub(super) fn text(config: &mut Config, text: &str, name: &str, scope: Scope) ->
         let offset = error.span().map_or(0, |span| span.start);
         Refusal::new(source.place(offset), error.message())
     })?;
-    for (name, value) in root.get_ref() {
-        let table = name.get_ref().as_ref();
-        if !keys::tables().any(|known| known == table) {
-            return Err(source.unknown(name, table, keys::tables()));
-        }
-        let at = value.span().start;
-        let entries = value.get_ref().as_table().ok_or_else(|| source.refuse(at, table, "must be a table"))?;
-        source.table(config, table, entries)?;
-        if table == "ranges" {
-            check_ranges(&config.ranges).map_err(|reason| source.refuse(at, "ranges.count", reason))?;
-        }
-    }
-    Ok(())
+    source.table(config, "", root.get_ref())
 }
 
 /// The text that is read, for messages.
@@ -41,21 +29,37 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
-    fn table(&self, config: &mut Config, table: &str, entries: &DeTable<'_>) -> Result<(), Refusal> {
+    /// Reads the entries of the table `path`; that of the whole file has no name.
+    fn table(&self, config: &mut Config, path: &str, entries: &DeTable<'_>) -> Result<(), Refusal> {
+        let known = keys::below(path);
         for (name, value) in entries {
-            let path = format!("{table}.{}", name.get_ref());
-            let Some(key) = KEYS.iter().find(|key| key.path == path) else {
-                let known = KEYS.iter().filter(|key| key.table() == table).map(|key| key.path);
-                return Err(self.unknown(name, &path, known));
-            };
-            if key.host_only && self.scope == Scope::Runtime {
-                let reason = format!("is about the whole host, and belongs in {}", super::CONFIG_PATH);
-                return Err(self.refuse(name.span().start, &path, reason));
+            let path = if path.is_empty() { name.get_ref().to_string() } else { format!("{path}.{}", name.get_ref()) };
+            let at = value.span().start;
+            if !known.contains(&path.as_str()) {
+                return Err(self.unknown(name, &path, &known));
             }
-            let read = (key.field)(config).read(value.get_ref(), key);
-            read.map_err(|reason| self.refuse(value.span().start, &path, reason))?;
+            match KEYS.iter().find(|key| key.path == path) {
+                Some(key) => self.key(config, key, name.span().start, value)?,
+                None => {
+                    let entries = value.get_ref().as_table();
+                    let entries = entries.ok_or_else(|| self.refuse(at, &path, must_be_table(&path)))?;
+                    self.table(config, &path, entries)?;
+                }
+            }
+            if path == "ranges" {
+                check_ranges(&config.ranges).map_err(|reason| self.refuse(at, "ranges.count", reason))?;
+            }
         }
         Ok(())
+    }
+
+    fn key(&self, config: &mut Config, key: &Key, at: usize, value: &Spanned<DeValue<'_>>) -> Result<(), Refusal> {
+        if key.host_only && self.scope == Scope::Runtime {
+            let reason = format!("is about the whole host, and belongs in {}", super::CONFIG_PATH);
+            return Err(self.refuse(at, key.path, reason));
+        }
+        let read = (key.field)(config).read(value.get_ref(), key);
+        read.map_err(|reason| self.refuse(value.span().start, key.path, reason))
     }
 
     fn place(&self, offset: usize) -> String {
@@ -68,9 +72,17 @@ impl Source<'_> {
     }
 
     /// `path` is none of the names that are `known` at its place.
-    fn unknown(&self, key: &Spanned<impl Sized>, path: &str, known: impl Iterator<Item = &'static str>) -> Refusal {
-        let nearest = known.min_by_key(|name| strsim::damerau_levenshtein(name, path)).unwrap_or_default();
+    fn unknown(&self, key: &Spanned<impl Sized>, path: &str, known: &[&str]) -> Refusal {
+        let nearest = known.iter().min_by_key(|name| strsim::damerau_levenshtein(name, path)).unwrap_or(&"");
         self.refuse(key.span().start, path, format!("there is no such key, the nearest is {nearest}"))
+    }
+}
+
+/// A table in a table is written in one line, as a rule.
+fn must_be_table(path: &str) -> String {
+    match keys::below(path).first().and_then(|key| key.rsplit_once('.')) {
+        Some((table, name)) if table.contains('.') => format!("must be a table, {{ {name} = ... }}"),
+        _ => "must be a table".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-use super::{Ancestors, Config, Grants, KEYS, Missing, Ranges, Scope, Unmappable};
+use super::{Ancestors, Config, Grants, KEYS, Missing, Ranges, Scope, Sysctl, Unmappable};
 
 fn refused(text: &str) -> String {
     Config::parse(text, "config.toml").expect_err("must be refused").to_string()
@@ -64,6 +64,25 @@ fn what_is_not_understood_is_refused_with_its_line_and_key() {
             "[container]\ngrants = 1",
             "config.toml:2: container.grants: must be \"spec\" or \"system\", and is an integer",
         ),
+        (
+            "[sysctl]\n\nnf_conntrak_max = {max = 1}",
+            "config.toml:3: sysctl.nf_conntrak_max: there is no such key, the nearest is sysctl.nf_conntrack_max",
+        ),
+        (
+            "[sysctl.nf_conntrack_max]\nmin = 1",
+            "config.toml:2: sysctl.nf_conntrack_max.min: there is no such key, the nearest is sysctl.nf_conntrack_max.max",
+        ),
+        ("[sysctl]\nmax_map_count = 1", "config.toml:2: sysctl.max_map_count: must be a table, { max = ... }"),
+        ("sysctl = 1", "config.toml:1: sysctl: must be a table"),
+        (
+            "[sysctl]\nmax_map_count = {max = \"1\"}",
+            "config.toml:2: sysctl.max_map_count.max: must be an integer, and is a string",
+        ),
+        ("[sysctl]\nmax_map_count.max = 0", "config.toml:2: sysctl.max_map_count.max: must be from 1 to 2147483647"),
+        (
+            "[sysctl]\nmax_map_count.max = 2147483648",
+            "config.toml:2: sysctl.max_map_count.max: must be from 1 to 2147483647",
+        ),
         ("[mounts]\nshared = \"/srv\"", "config.toml:2: mounts.shared: must be a list of paths, and is a string"),
         ("[mounts]\nshared = [1]", "config.toml:2: mounts.shared: must be a list of paths, and is an integer"),
         (
@@ -80,6 +99,38 @@ fn what_is_not_understood_is_refused_with_its_line_and_key() {
     }
     let syntax = refused("[ranges]\nfirst = = 1");
     assert!(syntax.starts_with("config.toml:2: "), "{syntax}");
+}
+
+#[test]
+fn a_ceiling_has_a_table_of_its_own_however_it_is_written() {
+    for text in [
+        "[sysctl]\nnf_conntrack_max = {max = 1_000_000}\naio-max-nr.max = 7",
+        "[sysctl.nf_conntrack_max]\nmax = 1000000\n[sysctl.aio-max-nr]\nmax = 7",
+    ] {
+        let config = parsed(text);
+        let sysctl = Sysctl { nf_conntrack_max: Some(1_000_000), aio_max_nr: Some(7), ..Sysctl::default() };
+        assert_eq!(config, Config { sysctl, ..Config::default() });
+        assert_eq!(parsed(&config.show()), config);
+        assert_eq!(sysctl.ceiling("/proc/sys/fs/aio-max-nr"), Some(7));
+        assert_eq!((sysctl.ceiling("/proc/sys/vm/max_map_count"), sysctl.ceiling("max")), (None, None));
+    }
+    // One that holds is not taken back by a table that says nothing.
+    let mut config = parsed("[sysctl]\nmax_map_count = {max = 5}");
+    config.apply("[sysctl]\nmax_map_count = {}\naio-max-nr = {max = 6}", "own.toml", Scope::Runtime).unwrap();
+    assert_eq!((config.sysctl.max_map_count, config.sysctl.aio_max_nr), (Some(5), Some(6)));
+}
+
+#[test]
+fn every_ceiling_has_a_key_and_a_setting_of_its_own() {
+    let keys: Vec<_> = KEYS.iter().filter(|key| key.table() == "sysctl").collect();
+    for (index, key) in keys.iter().enumerate() {
+        let config = parsed(&format!("[sysctl]\n{} = 5", key.name()));
+        let set: Vec<_> = config.sysctl.ceilings().into_iter().filter(|(_, ceiling)| *ceiling == Some(5)).collect();
+        assert_eq!(set.len(), 1, "{}", key.path);
+        assert_eq!(config.sysctl.ceilings()[index], set[0]);
+        assert!(key.meaning.contains(&format!("`{}`", set[0].0)), "{}", key.path);
+    }
+    assert_eq!(keys.len(), Config::default().sysctl.ceilings().len());
 }
 
 #[test]

@@ -20,6 +20,7 @@ use userns::views::Views;
 
 use super::audit::Subject;
 use super::binds;
+use super::ceilings::Ceilings;
 use super::cgroup::{self, Cgroup, Entry, Kind, Layout};
 use super::config;
 use super::emulation::{self, Basis};
@@ -215,7 +216,8 @@ fn ready(
     let (hooks, unit) = (&plan.hooks, cgroup.unit());
     State::made(&request.id, namespace, cgroup.paths(), hooks, unit).write(&request.bundle).map_err(Error::Failed)?;
     let hierarchies = shown_hierarchies(&layout);
-    let basis = Basis { id: request.id.clone(), root: id_map.host, cgroup: cgroup.clone(), values };
+    let ceilings = Ceilings::new(&request.id, config.sysctl);
+    let basis = Basis { id: request.id.clone(), root: id_map.host, cgroup: cgroup.clone(), values, ceilings };
     let binds = binds::rules(request, shared, &config.mounts, (&plan, &joined));
     let config = config.container;
     let views = views::of(request, &plan)?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use fsemu::table::Part;
 use fsemu::{Emulation, Facts};
 
+use super::ceilings::Ceilings;
 use super::cgroup::Cgroup;
 use crate::stage::emulation::PARTS;
 
@@ -23,13 +24,16 @@ pub(super) struct Basis {
     pub(super) cgroup: Cgroup,
     /// Where what is written is kept.
     pub(super) values: OwnedFd,
+    /// How far its writes raise limits of the host's.
+    pub(super) ceilings: Ceilings,
 }
 
 impl Basis {
     /// The values of the container, once it has an init.
     pub(super) fn emulation(self, init: i32) -> Arc<Emulation> {
-        let Self { id, root, cgroup, values } = self;
-        Arc::new(Emulation::new(Facts { root, id, init, cgroups: cgroup.directories(), values }))
+        let Self { id, root, cgroup, values, ceilings } = self;
+        let facts = Facts { root, id, init, cgroups: cgroup.directories(), values };
+        Arc::new(Emulation::new(facts).telling(Box::new(ceilings)))
     }
 }
 

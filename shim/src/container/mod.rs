@@ -20,6 +20,7 @@
 
 mod audit;
 mod binds;
+mod ceilings;
 pub(crate) mod cgroup;
 pub(crate) mod config;
 pub(crate) mod create;

@@ -5,6 +5,7 @@ mod bad_input;
 mod bare;
 mod base_filter;
 mod capabilities;
+mod ceilings;
 mod cgroups;
 mod clocks;
 mod codes;

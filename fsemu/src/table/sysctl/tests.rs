@@ -21,6 +21,15 @@ fn rows_are_well_formed() {
     }
 }
 
+#[test]
+fn the_config_has_a_ceiling_for_each_row_that_may_raise_and_no_other() {
+    let mut rows: Vec<_> = nodes().filter(|node| node.may_raise()).map(|node| node.path).collect();
+    let mut ceilings: Vec<_> = policy::config::Sysctl::default().ceilings().iter().map(|(path, _)| *path).collect();
+    rows.sort_unstable();
+    ceilings.sort_unstable();
+    assert_eq!(rows, ceilings);
+}
+
 /// What the kernel lets a namespace's root write, and what must not seem to be written, has no row.
 #[test]
 fn the_kernels_own_have_no_row() {
