@@ -63,6 +63,20 @@ async fn a_write_raises_the_hosts_value_up_to_the_ceiling() {
     assert_eq!(room.sh(&format!("cat {LIMIT}")).ok(), "5000", "it stays when the container has ended");
 }
 
+/// The kernel's files take a number at their beginning only, and no other way than this.
+#[tokio::test]
+async fn a_file_of_the_kernels_own_is_raised_as_well() {
+    let room = Room::new();
+    room.configure("[sysctl]\naio-max-nr = {max = 9000}\n");
+    // This one the tests' own ipc namespace has: 8192.
+    room.sh(&format!("mount --bind /proc/sys/kernel/msgmax {LIMIT}")).ok();
+    let container = sleeping(&room).await;
+    assert_eq!(written(&room, &container, LIMIT, 8191).await, both(8191, 8192));
+    assert_eq!(written(&room, &container, LIMIT, 8200).await, both(8200, 8200));
+    assert_eq!(written(&room, &container, LIMIT, 9001).await, both(9001, 9000));
+    container.end().await;
+}
+
 #[tokio::test]
 async fn without_a_ceiling_the_hosts_value_stays() {
     let room = room("[sysctl]\nmax_map_count = {max = 2147483647}\n");
