@@ -7,6 +7,7 @@
 //! * [`rootfs`]: the root mount, re-assembled so that files on disk keep the owners that the container sees.
 //! * [`views`]: the engine's own mount of a root filesystem and the container's, kept in agreement.
 //! * [`creds`]: the filesystem ids under which all of that is done.
+//! * [`child`]: children that make what this process cannot make where it is.
 //! * [`lease`]: which container has which range of host ids.
 //!
 //! Invariant: nothing of the user's is ever chowned, no mount is attached to a path (always to a descriptor that was
@@ -15,6 +16,8 @@
 //! The crate knows nothing of containerd, of tokio or of the OCI spec's JSON. Its functions are synchronous and are
 //! called from single-threaded stage processes, unless they say otherwise.
 #![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make what they test"))]
+
+pub mod child;
 
 pub mod creds;
 

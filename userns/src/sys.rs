@@ -64,6 +64,33 @@ pub(crate) fn clone_into_user_namespace() -> Result<UsernsChild> {
     Ok(UsernsChild { pid, hold })
 }
 
+/// Where fork(2) returned.
+#[derive(Debug)]
+pub enum Forked {
+    /// In the caller, with the child's pid.
+    Parent(rustix::process::Pid),
+    /// In the child.
+    Child,
+}
+
+/// fork(2) of a process with one thread: the child is a copy of it.
+///
+/// # Errors
+/// Those of fork(2).
+pub fn fork() -> Result<Forked> {
+    // SAFETY: the danger is a lock that another thread holds; the caller has one thread only.
+    match check(unsafe { libc::fork() }.into())? {
+        0 => Ok(Forked::Child),
+        pid => i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).map(Forked::Parent).ok_or(Errno::CHILD),
+    }
+}
+
+/// _exit(2): no destructor runs, nothing that was inherited is flushed.
+pub fn exit(code: i32) -> ! {
+    // SAFETY: it takes a number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
 /// The child's whole life: async-signal-safe calls on numbers only.
 fn wait_for_end_of_file(wait: i32, hold: i32) -> ! {
     // SAFETY: `hold` is this process's own copy of the descriptor and nothing uses it after; the copy in the parent is

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use policy::plan::{ContainerPath, DeviceKind, Mount, MountFlags, MountKind, NamespaceKind};
 use rustix::fs::{AtFlags, FileType, Gid, PROC_SUPER_MAGIC, Uid};
 use rustix::io::Errno;
+use userns::child::with_children_in;
 use userns::mount::Detached;
 use userns::tree::{Node, Tree};
 
@@ -220,11 +221,10 @@ impl<'a> Builder<'a> {
     fn procfs(&self, data: &Data) -> Result<Detached, Failure> {
         let (subset, data): (Vec<_>, Vec<_>) = data.iter().cloned().partition(|(key, _)| key == "subset");
         let pid = namespaces::open_of(self.proc, self.init, NamespaceKind::Pid)?;
-        let made = match Detached::filesystem("proc", Some("proc"), &data, &[("pidns", pid.as_fd())]) {
-            // `pidns=` came with Linux 6.17.
-            Err(error) if error.errno() == Some(Errno::INVAL) => procfs::from_inside(self.proc, pid.as_fd(), &data)?,
+        let made = match Detached::procfs_of(pid.as_fd(), &data) {
             Err(error) if error.errno() == Some(Errno::NOSYS) => {
-                procfs::with_children_in(self.proc, pid.as_fd(), || self.by_mount("proc", &data))?
+                let made = with_children_in(pid.as_fd(), || self.by_mount("proc", &data));
+                made.map_err(Failure::at("join", "the pid namespace"))??
             }
             made => made?,
         };

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
-use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mount::Detached;
 
 use super::cover::{Kernel, READ_ONLY};
@@ -14,7 +14,6 @@ use super::option::{self, Atime};
 use super::path::Place;
 use super::visible::{Visible, visible};
 use super::{Caller, Outcome, Result, World, number_of};
-use crate::sys::process as sys;
 
 /// What fsconfig(2) sets.
 type Options = Vec<(String, Option<String>)>;
@@ -108,12 +107,10 @@ fn attach(tree: &Detached, target: BorrowedFd<'_>) -> Result<()> {
 /// reads `,` as no subset).
 fn superblock(caller: &Caller, kernel: Kernel, read_only: bool, data: &[u8]) -> Result<(Detached, Options)> {
     let mut options = option::split(data)?;
-    let new = |options: &[_], fds: &[(&str, BorrowedFd<'_>)]| {
-        Detached::filesystem(kernel.name(), Some(kernel.name()), options, fds).map_err(number_of)
-    };
     if kernel == Kernel::Sysfs {
         // It is one for all of a network namespace, so that only a mount of it is read-only.
-        return Ok((new(&options, &[])?, Vec::new()));
+        let made = Detached::filesystem(kernel.name(), Some(kernel.name()), &options, &[]).map_err(number_of)?;
+        return Ok((made, Vec::new()));
     }
     for (key, value) in &mut options {
         if let ("gid", Some(group)) = (key.as_str(), &value) {
@@ -130,15 +127,6 @@ fn superblock(caller: &Caller, kernel: Kernel, read_only: bool, data: &[u8]) -> 
     }
     let (after, options): (Options, Options) = options.into_iter().partition(|(key, _)| key == "subset");
     let pid = caller.namespace("pid")?;
-    let made = match new(&options, &[("pidns", pid.as_fd())]) {
-        // `pidns` came with Linux 6.17. An option that is wrong is so in any case.
-        Err(Errno::INVAL) => {
-            // For children only: this process stays where it is (setns(2)).
-            move_into_link_name_space(pid.as_fd(), Some(LinkNameSpaceType::ProcessID))?;
-            let made = sys::handed_over(|| new(&options, &[]).map(Detached::into_fd))?;
-            Detached::from_fd(made, kernel.name())
-        }
-        made => made?,
-    };
+    let made = Detached::procfs_of(pid.as_fd(), &options).map_err(number_of)?;
     Ok((made, after))
 }

@@ -32,6 +32,21 @@ impl Context {
         }
     }
 
+    /// The same with options; one without a value is a flag.
+    pub(crate) fn configured(fstype: &str, source: Option<&str>, data: &[(String, Option<String>)]) -> Result<Self> {
+        let context = Self::open(fstype)?;
+        if let Some(source) = source {
+            context.set_string("source", source)?;
+        }
+        for (key, value) in data {
+            match value {
+                Some(value) => context.set_string(key, value)?,
+                None => context.set_flag(key)?,
+            }
+        }
+        Ok(context)
+    }
+
     /// That of the filesystem whose root `mount` is the root of; `name` stands for it in messages. It keeps the filesystem, not
     /// the mount: that can be unmounted.
     pub(crate) fn pick(mount: BorrowedFd<'_>, name: &str) -> Result<Self> {

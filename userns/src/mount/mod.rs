@@ -9,6 +9,7 @@
 
 mod filesystem;
 mod ids;
+mod procfs;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ pub struct Detached {
 
 impl Detached {
     /// A new filesystem: fsopen(2), fsconfig(2) and fsmount(2). `data` are its options (without a value: a flag),
-    /// `fds` those whose value is a descriptor, such as `pidns` of proc.
+    /// `fds` those whose value is a descriptor.
     ///
     /// # Errors
     /// What the kernel says, with the text of its filesystem context's log.
@@ -50,16 +51,7 @@ impl Detached {
         data: &[(String, Option<String>)],
         fds: &[(&str, BorrowedFd<'_>)],
     ) -> Result<Self> {
-        let context = Context::open(fstype)?;
-        if let Some(source) = source {
-            context.set_string("source", source)?;
-        }
-        for (key, value) in data {
-            match value {
-                Some(value) => context.set_string(key, value)?,
-                None => context.set_flag(key)?,
-            }
-        }
+        let context = Context::configured(fstype, source, data)?;
         for (key, fd) in fds {
             context.set_fd(key, *fd)?;
         }
