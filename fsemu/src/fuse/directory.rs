@@ -28,7 +28,10 @@ impl Session {
                 None => self.view(name)?,
             },
             Place::View(view) => Place::Node(self.inodes.named(view, name).ok_or(Errno::NOENT)?),
-            Place::Node(index) => Place::Below(index, mirror::join(Path::new(""), name)?),
+            Place::Node(index) => match self.inodes.within(index, name) {
+                Some(node) if self.entry(&Place::Node(index))?.has(name) => Place::Node(node),
+                _ => Place::Below(index, mirror::join(Path::new(""), name)?),
+            },
             Place::Below(index, path) => Place::Below(index, mirror::join(&path, name)?),
         };
         let (attr, valid) = self.refer(&place, None)?;
@@ -99,8 +102,13 @@ impl Session {
             Place::Node(index) | Place::Below(index, _) => {
                 let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
                 for (name, mode) in self.entry(place)?.list()? {
-                    let place = Place::Below(*index, below.join(&name));
-                    listed.push(Listed { name: name.into_encoded_bytes(), place, mode: Some(mode) });
+                    let path = below.join(&name);
+                    let node = self.inodes.within(*index, path.as_os_str().as_encoded_bytes());
+                    let (place, mode) = match node {
+                        Some(node) => (Place::Node(node), None),
+                        None => (Place::Below(*index, path), Some(mode)),
+                    };
+                    listed.push(Listed { name: name.into_encoded_bytes(), place, mode });
                 }
             }
         }

@@ -14,8 +14,7 @@ use super::inodes::{Index, Inodes, Place};
 use super::mirror::Entry;
 use super::snapshot::{GRACE, Snapshot, since_epoch};
 use crate::Emulation;
-use crate::table::Kind;
-use crate::table::Part;
+use crate::table::{Kind, Node, Part};
 
 /// For ever: what never changes.
 pub(super) const EVER: Duration = Duration::from_secs(1 << 31);
@@ -25,6 +24,9 @@ pub(super) const MIRROR_FRESH: Duration = Duration::from_secs(1);
 
 /// For how long a reader whose text is no longer fresh is not to ask again: a read each millisecond is not to cost a question.
 const MOMENT: Duration = Duration::from_millis(4);
+
+/// Who owns the kernel's own files, a host id.
+const HOST_ROOT: u32 = 0;
 
 const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 
@@ -139,9 +141,13 @@ impl Session {
     /// The same, of an entry of a mirrored directory of which the mode is known.
     pub(super) fn shape_of(&self, inode: u64, place: &Place, known: Option<u32>) -> io::Result<Attr> {
         let mut size = 0;
+        let mut owner = self.emulation.facts.root;
         let (mode, valid) = match place {
             Place::Root | Place::View(_) => (DIRECTORY, EVER),
-            Place::Below(..) => {
+            Place::Below(index, _) => {
+                if self.is_native(*index) {
+                    owner = HOST_ROOT;
+                }
                 let mode = known.map_or_else(|| Ok(self.entry(place)?.mode), io::Result::Ok)?;
                 match mode & libc::S_IFMT {
                     libc::S_IFREG => (mode, Duration::ZERO),
@@ -156,12 +162,15 @@ impl Session {
                 let node = self.inodes.node(*index).ok_or(Errno::STALE)?;
                 match node.kind {
                     Kind::Empty => (libc::S_IFDIR | node.mode, EVER),
+                    Kind::Mirror(mirror) if mirror.native => {
+                        owner = HOST_ROOT;
+                        (libc::S_IFDIR | node.mode, EVER)
+                    }
                     Kind::Mirror(_) => (libc::S_IFDIR | node.mode, MIRROR_FRESH),
                     Kind::Live(_) | Kind::Kept(_) | Kind::Fixed(_) => (libc::S_IFREG | node.mode, Duration::ZERO),
                 }
             }
         };
-        let owner = self.emulation.facts.root;
         Ok(self.told(Attr { node: inode, size, mtime: self.started, mode, owner, valid }))
     }
 
@@ -211,8 +220,17 @@ impl Session {
         }
     }
 
+    /// Whether it is a directory of the kernel's own ([`crate::table::Mirror::native`]).
+    fn is_native(&self, index: Index) -> bool {
+        self.inodes.node(index).is_some_and(Node::holds_rows)
+    }
+
     fn fresh(&self, place: &Place) -> Duration {
-        let Place::Node(index) = place else { return MIRROR_FRESH };
+        let index = match place {
+            Place::Node(index) => index,
+            Place::Below(index, _) if self.is_native(*index) => return Duration::ZERO,
+            _ => return MIRROR_FRESH,
+        };
         match self.inodes.node(*index).map(|node| node.kind) {
             Some(Kind::Live(live)) => live.fresh,
             // Another shim may write it: that of a container of the same network namespace.
