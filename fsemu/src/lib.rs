@@ -1,7 +1,7 @@
 //! `fsemu` shows: files of /proc and /sys that tell the container's truth where the kernel tells the host's.
 //!
 //! One container has two FUSE filesystems ([`fuse`]), served by the shim, a thread each. The root directory of either has an
-//! entry for each [`table::Node`] of its [`table::Part`], named [`table::Node::name`]; the shim binds each over the file of
+//! entry for each of [`table::tops`] of its [`table::Part`], named [`table::Node::name`]; the shim binds each over the file of
 //! the container's own procfs or sysfs that it stands for, and locks it there. Values come from the container's cgroup and
 //! the host ([`render`]), or from a store of the container's own ([`store`]), no more often than their resolution.
 //!
@@ -33,7 +33,7 @@ use std::sync::{Mutex, OnceLock};
 pub struct Emulation {
     /// What the shim says of the container.
     pub facts: Facts,
-    /// What is shown: an entry of the root directory each.
+    /// What is shown: an entry of the root directory each, or of a directory there that is a node itself.
     pub nodes: Vec<&'static table::Node>,
     /// What is known of its tasks.
     pub(crate) tasks: Mutex<render::Tasks>,

@@ -1,4 +1,4 @@
-//! A directory of the host's sysfs, seen through a filter, read-only.
+//! A directory of the host's sysfs or procfs, seen through a filter, read-only.
 //!
 //! Knows nothing of FUSE: names and paths in, entries and bytes out. Paths are relative to the mirrored directory; the empty
 //! one is the directory itself.
@@ -36,7 +36,8 @@ pub struct Entry {
     pub name: OsString,
     /// A regular file, a directory or a symbolic link: nothing else shows.
     pub kind: FileType,
-    /// Permission bits: what others may do on the host, but write, for everybody.
+    /// Permission bits: what others may do on the host, but write, for everybody; in a native directory
+    /// ([`Mirror::native`]) the host's, but that others may not write.
     pub mode: u32,
 }
 
@@ -50,6 +51,11 @@ impl MirrorNode {
         Ok(Self { mirror, root: rustix::fs::open(path, flags, Mode::empty())? })
     }
 
+    /// Whether the host has something of this name there, shown or not.
+    pub fn has(&self, name: &OsStr) -> bool {
+        rustix::fs::statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// The entry `name` of the directory `parent`; none where there is none, or it does not show. The empty name is
     /// `parent` itself.
     ///
@@ -58,7 +64,7 @@ impl MirrorNode {
     pub fn lookup(&self, emulation: &Emulation, parent: &Path, name: &OsStr) -> io::Result<Option<Entry>> {
         let path = if name.is_empty() { parent.to_owned() } else { parent.join(name) };
         match self.at(emulation, &path, OFlags::PATH) {
-            Ok(file) => Ok(entry(name, &rustix::fs::fstat(file)?)),
+            Ok(file) => Ok(self.entry(name, &rustix::fs::fstat(file)?)),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -79,7 +85,8 @@ impl MirrorNode {
                 continue;
             }
             match rustix::fs::statat(&opened, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) if stat.st_dev == device => entries.extend(entry(&name, &stat)),
+                // What lies over an entry of the kernel's directory on this host (a shim in a container) does not hide its row.
+                Ok(stat) if stat.st_dev == device || self.mirror.native => entries.extend(self.entry(&name, &stat)),
                 // Another filesystem, or a CPU that has just gone.
                 Ok(_) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error.into()),
@@ -118,7 +125,7 @@ impl MirrorNode {
     /// See [`MirrorNode::list`]; EINVAL for what is no link.
     pub fn readlink(&self, emulation: &Emulation, path: &Path) -> io::Result<PathBuf> {
         let link = self.at(emulation, path, OFlags::PATH)?;
-        match entry(OsStr::new(""), &rustix::fs::fstat(&link)?) {
+        match self.entry(OsStr::new(""), &rustix::fs::fstat(&link)?) {
             Some(Entry { kind: FileType::Symlink, .. }) => {
                 let target = rustix::fs::readlinkat(link, "", Vec::new())?;
                 Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
@@ -130,7 +137,7 @@ impl MirrorNode {
     /// The entry of what anybody may read.
     fn readable(&self, emulation: &Emulation, path: &Path) -> io::Result<Entry> {
         let entry = self.lookup(emulation, path, OsStr::new(""))?.ok_or(Errno::NOENT)?;
-        if entry.mode & 0o444 == 0 { Err(Errno::ACCESS.into()) } else { Ok(entry) }
+        if entry.mode & 0o004 == 0 { Err(Errno::ACCESS.into()) } else { Ok(entry) }
     }
 
     /// Opens what shows.
@@ -144,7 +151,7 @@ impl MirrorNode {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         #[expect(
             clippy::disallowed_methods,
-            reason = "below a directory of the host's sysfs, never of a container's tree"
+            reason = "below a directory of the host's sysfs or procfs, never of a container's tree"
         )]
         rustix::fs::openat2(self.root.as_fd(), path, flags, Mode::empty(), resolve)
     }
@@ -163,14 +170,18 @@ impl MirrorNode {
     fn entry_shows(&self, emulation: &Emulation, path: &Path) -> bool {
         path.to_str().is_some_and(|path| (self.mirror.shows)(emulation, path))
     }
-}
 
-fn entry(name: &OsStr, stat: &Stat) -> Option<Entry> {
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    let others = stat.st_mode & 0o5;
-    let mode = if kind == FileType::Symlink { 0o777 } else { others << 6 | others << 3 | others };
-    let shown = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
-    shown.then(|| Entry { name: name.to_owned(), kind, mode })
+    fn entry(&self, name: &OsStr, stat: &Stat) -> Option<Entry> {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let others = stat.st_mode & 0o5;
+        let mode = match kind {
+            FileType::Symlink => 0o777,
+            _ if self.mirror.native => stat.st_mode & 0o775,
+            _ => others << 6 | others << 3 | others,
+        };
+        let shown = matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
+        shown.then(|| Entry { name: name.to_owned(), kind, mode })
+    }
 }
 
 /// Whether the path is one of the pattern's.

@@ -116,6 +116,21 @@ fn the_hook_tells_what_the_kernel_lets_the_container_write() {
     }
 }
 
+/// What is in a directory that is bound as a whole would be hidden if a namespace had it.
+#[test]
+fn no_namespace_has_anything_in_a_directory_that_is_one_mount() {
+    let directories = nodes().filter(|node| matches!(node.kind, Kind::Mirror(mirror) if mirror.native));
+    let entries = directories.flat_map(|node| std::fs::read_dir(node.path).into_iter().flatten());
+    let paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    let paths: Vec<_> = paths.iter().filter_map(|path| path.to_str()).collect();
+    let found = probe(&paths);
+    assert!(found.len() > 30 && found.len() == paths.len(), "{found:?}");
+    for (path, (root, _, opens)) in found {
+        // The kernel lets anybody set triggers.
+        assert!(!root && (!opens || path.starts_with("/proc/pressure/")), "{path}");
+    }
+}
+
 /// The list of docs/emulation.md: the kernel refuses these itself, since the host's root owns them.
 #[test]
 fn the_kernel_refuses_what_would_act_on_the_host() {

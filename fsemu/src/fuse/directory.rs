@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -12,7 +12,16 @@ use super::mirror;
 use super::session::{EVER, MIRROR_FRESH, Session};
 use crate::table::Kind;
 
+/// What a directory had.
+#[derive(Debug)]
+pub(super) struct Listing {
+    inode: u64,
+    made: Instant,
+    listed: Vec<Listed>,
+}
+
 /// An entry of a directory.
+#[derive(Debug)]
 struct Listed {
     name: Vec<u8>,
     place: Place,
@@ -28,7 +37,10 @@ impl Session {
                 None => self.view(name)?,
             },
             Place::View(view) => Place::Node(self.inodes.named(view, name).ok_or(Errno::NOENT)?),
-            Place::Node(index) => Place::Below(index, mirror::join(Path::new(""), name)?),
+            Place::Node(index) => match self.inodes.within(index, name) {
+                Some(node) if self.entry(&Place::Node(index))?.has(name) => Place::Node(node),
+                _ => Place::Below(index, mirror::join(Path::new(""), name)?),
+            },
             Place::Below(index, path) => Place::Below(index, mirror::join(&path, name)?),
         };
         let (attr, valid) = self.refer(&place, None)?;
@@ -46,17 +58,22 @@ impl Session {
                     _ => error,
                 })?;
                 let node = self.inodes.refer(*index, path.clone());
-                Ok((self.told(Attr { node, ..attr }), MIRROR_FRESH))
+                Ok((self.told(place, Attr { node, ..attr }), MIRROR_FRESH))
             }
         }
     }
 
     pub(super) fn list(&mut self, inode: u64, offset: u64, size: u32, plus: bool) -> io::Result<Body> {
-        let listed = self.listed(&self.place(inode)?)?;
+        // Whoever goes on has begun just now, as a rule, and a look at each entry of the host's is not for nothing.
+        let goes_on = |it: &Listing| offset > 0 && it.inode == inode && it.made.elapsed() < MIRROR_FRESH;
+        let listing = match self.listing.take().filter(goes_on) {
+            Some(listing) => listing,
+            None => Listing { inode, made: Instant::now(), listed: self.listed(&self.place(inode)?)? },
+        };
         let size = usize::try_from(size).unwrap_or(0).min(1 << 20);
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let mut body = Body::default();
-        for (index, Listed { name, place, mode: known }) in listed.iter().enumerate().skip(start) {
+        for (index, Listed { name, place, mode: known }) in listing.listed.iter().enumerate().skip(start) {
             let length = if plus { 128 + 24 } else { 24 } + name.len().next_multiple_of(8);
             if body.len() + length > size {
                 break;
@@ -76,6 +93,9 @@ impl Session {
                 attr.mode
             };
             body = body.dirent(number, next, mode, name);
+        }
+        if body.len() > 0 {
+            self.listing = Some(listing);
         }
         Ok(body)
     }
@@ -99,8 +119,13 @@ impl Session {
             Place::Node(index) | Place::Below(index, _) => {
                 let below = if let Place::Below(_, path) = place { path.clone() } else { PathBuf::new() };
                 for (name, mode) in self.entry(place)?.list()? {
-                    let place = Place::Below(*index, below.join(&name));
-                    listed.push(Listed { name: name.into_encoded_bytes(), place, mode: Some(mode) });
+                    let path = below.join(&name);
+                    let node = self.inodes.within(*index, path.as_os_str().as_encoded_bytes());
+                    let (place, mode) = match node {
+                        Some(node) => (Place::Node(node), None),
+                        None => (Place::Below(*index, path), Some(mode)),
+                    };
+                    listed.push(Listed { name: name.into_encoded_bytes(), place, mode });
                 }
             }
         }

@@ -39,7 +39,8 @@ pub(super) struct Index {
 #[derive(Debug)]
 pub(super) struct Inodes {
     nodes: Vec<&'static Node>,
-    names: HashMap<Vec<u8>, usize>,
+    /// The nodes by their directory, none for the root, and their name in it.
+    names: HashMap<(Option<usize>, Vec<u8>), usize>,
     below: HashMap<u64, Below>,
     numbers: HashMap<(Index, PathBuf), u64>,
     next: u64,
@@ -57,7 +58,12 @@ struct Below {
 
 impl Inodes {
     pub(super) fn new(nodes: Vec<&'static Node>) -> Self {
-        let names = nodes.iter().enumerate().map(|(index, node)| (node.name().into_bytes(), index)).collect();
+        let directories: Vec<_> = nodes.iter().enumerate().filter(|(_, node)| node.holds_rows()).collect();
+        let place = |node: &Node| {
+            let within = directories.iter().find_map(|(index, it)| Some((Some(*index), it.entry(node.path)?.into())));
+            within.unwrap_or_else(|| (None, node.name().into_bytes()))
+        };
+        let names = nodes.iter().enumerate().map(|(index, node)| (place(node), index)).collect();
         Self { nodes, names, below: HashMap::new(), numbers: HashMap::new(), next: BELOW, texts: HashMap::new() }
     }
 
@@ -91,14 +97,23 @@ impl Inodes {
 
     /// The node that bears this name in the directory of a view, or (0) in the root.
     pub(super) fn named(&self, view: u64, name: &[u8]) -> Option<Index> {
-        let index = Index { view, node: *self.names.get(name)? };
+        self.find(view, (None, name.to_vec()))
+    }
+
+    /// The node that bears this name in the directory of another one.
+    pub(super) fn within(&self, directory: Index, name: &[u8]) -> Option<Index> {
+        self.find(directory.view, (Some(directory.node), name.to_vec()))
+    }
+
+    fn find(&self, view: u64, name: (Option<usize>, Vec<u8>)) -> Option<Index> {
+        let index = Index { view, node: *self.names.get(&name)? };
         (view == 0 || self.node(index)?.goes_by_groups()).then_some(index)
     }
 
-    /// All of a view, or (0) of the root.
+    /// What the directory of a view, or (0) the root, lists.
     pub(super) fn all(&self, view: u64) -> impl Iterator<Item = (Index, &'static Node)> {
         let all = self.nodes.iter().enumerate().map(move |(node, it)| (Index { view, node }, *it));
-        all.filter(move |(_, node)| view == 0 || node.goes_by_groups())
+        all.filter(move |(index, node)| self.named(view, node.name().as_bytes()) == Some(*index))
     }
 
     fn of_node(&self, Index { view, node }: Index) -> u64 {

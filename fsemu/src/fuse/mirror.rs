@@ -30,6 +30,11 @@ impl<'a> Entry<'a> {
         Ok(Self { emulation, mirror, path: path.to_owned(), mode: mode(&entry) })
     }
 
+    /// Whether the directory has something of this name on the host.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        self.mirror.has(OsStr::from_bytes(name))
+    }
+
     /// The text of a file.
     pub(super) fn text(&self) -> io::Result<Vec<u8>> {
         self.mirror.read(self.emulation, &self.path)

@@ -1,7 +1,8 @@
 //! The FUSE filesystem of one container: [`mount`] makes it, [`serve`] answers its kernel.
 //!
 //! There are two of them for a container, one for each [`Part`] of the table. The root directory has an entry for each
-//! node of the part, named [`crate::table::Node::name`].
+//! node of the part, named [`crate::table::Node::name`], but for those that lie in the directory of another one
+//! ([`crate::table::tops`]).
 //! * [`Part::Cached`] is served from the kernel's page cache: an open file costs no request (`FUSE_NO_OPEN_SUPPORT`), a
 //!   read costs two when the value's resolution has passed (GETATTR makes a new snapshot, whose exact size and new
 //!   mtime drop the old pages; READ fetches it), else none. Size and pages are the inode's, and a reader on its way

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 
 use super::abi::{self, Ask, Attr, Body, Malformed, Request};
+use super::directory::Listing;
 use super::handles::Handles;
 use super::inodes::{Index, Inodes, Place};
 use super::mirror::Entry;
 use super::snapshot::{GRACE, Snapshot, since_epoch};
 use crate::Emulation;
-use crate::table::Kind;
-use crate::table::Part;
+use crate::table::{Kind, Node, Part};
 
 /// For ever: what never changes.
 pub(super) const EVER: Duration = Duration::from_secs(1 << 31);
@@ -25,6 +25,9 @@ pub(super) const MIRROR_FRESH: Duration = Duration::from_secs(1);
 
 /// For how long a reader whose text is no longer fresh is not to ask again: a read each millisecond is not to cost a question.
 const MOMENT: Duration = Duration::from_millis(4);
+
+/// Who owns the kernel's own files, a host id.
+const HOST_ROOT: u32 = 0;
 
 const DIRECTORY: u32 = libc::S_IFDIR | 0o555;
 
@@ -37,6 +40,8 @@ pub(super) struct Session {
     part: Part,
     pub(super) inodes: Inodes,
     handles: Handles,
+    /// What was listed last.
+    pub(super) listing: Option<Listing>,
     /// Since the epoch: the time of what has no text.
     started: Duration,
 }
@@ -47,6 +52,7 @@ impl Session {
         Self {
             inodes: Inodes::new(nodes.collect()),
             handles: Handles::default(),
+            listing: None,
             started: since_epoch(),
             views: HashMap::new(),
             emulation,
@@ -139,11 +145,18 @@ impl Session {
     /// The same, of an entry of a mirrored directory of which the mode is known.
     pub(super) fn shape_of(&self, inode: u64, place: &Place, known: Option<u32>) -> io::Result<Attr> {
         let mut size = 0;
+        let native = self.is_native(place);
+        let owner = if native { HOST_ROOT } else { self.emulation.facts.root };
         let (mode, valid) = match place {
             Place::Root | Place::View(_) => (DIRECTORY, EVER),
             Place::Below(..) => {
                 let mode = known.map_or_else(|| Ok(self.entry(place)?.mode), io::Result::Ok)?;
                 match mode & libc::S_IFMT {
+                    // Nothing else ever changes. The kernel tells no size, but splice(2) goes by it: a page, as sysfs has it.
+                    libc::S_IFREG if native => {
+                        size = abi::MAX_WRITE.into();
+                        (mode, EVER)
+                    }
                     libc::S_IFREG => (mode, Duration::ZERO),
                     libc::S_IFLNK => {
                         size = self.entry(place)?.target()?.len().try_into().unwrap_or(0);
@@ -156,18 +169,18 @@ impl Session {
                 let node = self.inodes.node(*index).ok_or(Errno::STALE)?;
                 match node.kind {
                     Kind::Empty => (libc::S_IFDIR | node.mode, EVER),
+                    Kind::Mirror(_) if native => (libc::S_IFDIR | node.mode, EVER),
                     Kind::Mirror(_) => (libc::S_IFDIR | node.mode, MIRROR_FRESH),
                     Kind::Live(_) | Kind::Kept(_) | Kind::Fixed(_) => (libc::S_IFREG | node.mode, Duration::ZERO),
                 }
             }
         };
-        let owner = self.emulation.facts.root;
-        Ok(self.told(Attr { node: inode, size, mtime: self.started, mode, owner, valid }))
+        Ok(self.told(place, Attr { node: inode, size, mtime: self.started, mode, owner, valid }))
     }
 
     /// With what the kernel was told last: another size would cut those who read just now.
-    pub(super) fn told(&self, attr: Attr) -> Attr {
-        match self.inodes.texts.get(&attr.node) {
+    pub(super) fn told(&self, place: &Place, attr: Attr) -> Attr {
+        match self.inodes.texts.get(&attr.node).filter(|_| !self.is_native(place)) {
             Some(snapshot) => Attr { size: snapshot.size(), mtime: snapshot.mtime, ..attr },
             None => attr,
         }
@@ -177,7 +190,7 @@ impl Session {
     fn attr(&mut self, inode: u64, held: bool) -> io::Result<Attr> {
         let place = self.place(inode)?;
         let mut attr = self.shape(inode, &place)?;
-        if attr.mode & libc::S_IFMT != libc::S_IFREG {
+        if attr.mode & libc::S_IFMT != libc::S_IFREG || self.is_native(&place) {
             return Ok(attr);
         }
         match self.snapshot(inode, &place, if held { GRACE } else { Duration::ZERO }) {
@@ -211,7 +224,16 @@ impl Session {
         }
     }
 
+    /// Whether it is a directory of the kernel's own, or in one and no row ([`crate::table::Mirror::native`]).
+    fn is_native(&self, place: &Place) -> bool {
+        let (Place::Node(index) | Place::Below(index, _)) = place else { return false };
+        self.inodes.node(*index).is_some_and(Node::holds_rows)
+    }
+
     fn fresh(&self, place: &Place) -> Duration {
+        if self.is_native(place) {
+            return Duration::ZERO;
+        }
         let Place::Node(index) = place else { return MIRROR_FRESH };
         match self.inodes.node(*index).map(|node| node.kind) {
             Some(Kind::Live(live)) => live.fresh,

@@ -11,16 +11,26 @@ const fn node(path: &'static str, kind: Kind) -> Node {
     Node { path, mode: 0o644, kind, own_proc_only: false, reason: "a test" }
 }
 
-static NODES: [Node; 6] = [
+const KEPT: Kind =
+    Kind::Kept(Kept { seed: Seed::Text("1\n"), check: Check::Integer(0, 9), tie: Tie::None, may_raise: false });
+
+/// A directory of the kernel's, in which every host has `swappiness` and `laptop_mode`.
+const KERNELS: Node =
+    node("/proc/sys/vm", Kind::Mirror(Mirror { shows: |_, _| true, files: &[], native: true, by_groups: false }));
+
+static NODES: [Node; 9] = [
     node("/proc/fixed", Kind::Fixed("fixed\n")),
     node("/proc/empty", Kind::Empty),
     node("/proc/live", Kind::Live(Live { render: |_| Ok(b"live\n".into()), fresh: EVER, steady: true })),
     node("/proc/direct", Kind::Live(Live { render: |_| Ok(b"direct\n".into()), fresh: EVER, steady: false })),
+    node("/proc/kept", KEPT),
+    KERNELS,
+    node("/proc/sys/vm/swappiness", KEPT),
+    node("/proc/sys/vm/none", KEPT),
     node(
-        "/proc/kept",
-        Kind::Kept(Kept { seed: Seed::Text("1\n"), check: Check::Integer(0, 9), tie: Tie::None, may_raise: false }),
+        "/sys/devices/system/cpu",
+        Kind::Mirror(Mirror { shows: |_, name| name != "cpu1", files: &[], native: false, by_groups: true }),
     ),
-    node("/sys/devices/system/cpu", Kind::Mirror(Mirror { shows: |_, name| name != "cpu1", files: &[] })),
 ];
 
 /// A session, with the directory of its values.
@@ -159,6 +169,33 @@ fn what_is_below_a_mirror_is_forgotten_with_the_kernel() {
     let forgets = Body::default().u32(1).u32(0).u64(online).u64(1).into_bytes();
     assert_eq!(session.answer(&request(42, 0, &forgets)), None);
     assert_eq!(ask(&mut session, 3, online, &GETATTR), Err(libc::ESTALE));
+}
+
+#[test]
+fn a_directory_of_the_kernels_has_the_rows_in_it_and_what_else_the_host_has() {
+    let (mut session, _directory) = session(Part::Direct);
+    assert_eq!(lookup(&mut session, ROOT, "proc.sys.vm.swappiness"), Err(libc::ENOENT), "no entry of the root");
+    let directory = lookup(&mut session, ROOT, "proc.sys.vm").unwrap();
+    // What the host does not have, the container has neither.
+    for missing in ["none", "nothing", "..", "proc.sys.vm.swappiness"] {
+        assert_eq!(lookup(&mut session, directory, missing), Err(libc::ENOENT), "{missing}");
+    }
+    let listed = ask(&mut session, 28, directory, &read(0, 0, 65536)).unwrap();
+    let lists = |name: &str| listed.windows(name.len()).any(|it| it == name.as_bytes());
+    assert!(lists("swappiness") && lists("laptop_mode") && !lists("none"));
+    let written = |session: &mut Session, name| {
+        let file = lookup(session, directory, name).unwrap();
+        let attr = ask(session, 3, file, &GETATTR).unwrap();
+        // The mode and the owner.
+        let owned = [76, 84].map(|at| u32::from_ne_bytes(attr[at..at + 4].try_into().unwrap()));
+        let handle = number(&ask(session, 14, file, &[0; 8]).unwrap(), 0);
+        let outcome = ask(session, 16, file, &write(0, 0, b"7\n")).map(drop);
+        (owned, outcome, ask(session, 15, file, &read(handle, 0, 4096)).unwrap())
+    };
+    let mode = libc::S_IFREG | 0o644;
+    assert_eq!(written(&mut session, "swappiness"), ([mode, 1000], Ok(()), b"7\n".into()));
+    let hosts = std::fs::read("/proc/sys/vm/laptop_mode").unwrap();
+    assert_eq!(written(&mut session, "laptop_mode"), ([mode, 0], Err(libc::EACCES), hosts));
 }
 
 #[test]

@@ -19,6 +19,8 @@ const MIRROR: Mirror = Mirror {
         ("cpu*/topology/*_list", Text::List(of)),
         ("cpu*/topology/mask", Text::Map(of)),
     ],
+    native: false,
+    by_groups: true,
 };
 
 /// A tree with all that is awkward.
@@ -133,11 +135,16 @@ fn nothing_leads_out() {
 #[test]
 fn no_other_filesystem_shows() {
     let emulation = emulation(Path::new("/sys"), Path::new("/sys"));
-    let all = MirrorNode::open(Path::new("/"), Mirror { shows: |_, _| true, files: &[] }).expect("/");
+    let all =
+        MirrorNode::open(Path::new("/"), Mirror { shows: |_, _| true, files: &[], native: false, by_groups: true })
+            .expect("/");
     assert!(all.lookup(&emulation, Path::new(""), OsStr::new("proc")).is_err());
     assert!(all.read(&emulation, Path::new("proc/uptime")).is_err());
-    let bound =
-        MirrorNode::open(Path::new("/sys/devices/system"), Mirror { shows: |_, _| true, files: &[] }).expect("sysfs");
+    let bound = MirrorNode::open(
+        Path::new("/sys/devices/system"),
+        Mirror { shows: |_, _| true, files: &[], native: false, by_groups: true },
+    )
+    .expect("sysfs");
     assert!(bound.read(&emulation, Path::new("cpu/online")).is_ok());
 }
 

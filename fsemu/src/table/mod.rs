@@ -2,6 +2,7 @@
 //!
 //! Each row is one [`Node`]. docs/emulation.md is made of this table; a test holds them together.
 
+mod directories;
 mod resources;
 mod row;
 mod sysctl;
@@ -40,7 +41,7 @@ pub enum Kind {
     Fixed(&'static str),
     /// A directory with nothing in it.
     Empty,
-    /// A directory of the host's, seen through a filter, read-only.
+    /// A directory of the host's, seen through a filter, read-only but for the rows in it.
     Mirror(Mirror),
 }
 
@@ -125,6 +126,11 @@ pub struct Mirror {
     /// Which files have another text than the host's: the first whose pattern matches the path below the directory. A `*`
     /// stands for any run of characters in one component.
     pub files: &'static [(&'static str, Text)],
+    /// Whether it is the kernel's own directory, of which rows are entries: what has no row keeps its owner, the host's root, and
+    /// its mode, as far as nobody else may write. Otherwise all that shows is the container's root's.
+    pub native: bool,
+    /// See [`Node::goes_by_groups`].
+    pub by_groups: bool,
 }
 
 /// The text of a file in a mirrored directory.
@@ -143,15 +149,20 @@ pub type Set = fn(&Emulation) -> io::Result<BTreeSet<u32>>;
 
 /// Every row.
 pub fn nodes() -> impl Iterator<Item = &'static Node> {
-    [resources::NODES, sysctl::NODES, sysfs::NODES].into_iter().flatten()
+    [resources::NODES, sysctl::NODES, sysfs::NODES, directories::NODES].into_iter().flatten()
 }
 
-/// The rows that are bound in this kernel's procfs and sysfs. `kernel/pid_max` is not, where each pid namespace has its own (since
+/// The rows that are no entries of another row's directory.
+pub fn tops() -> impl Iterator<Item = &'static Node> {
+    nodes().filter(|node| !directories::has(node.path))
+}
+
+/// The [`tops`] that are bound in this kernel's procfs and sysfs. `kernel/pid_max` is not, where each pid namespace has its own (since
 /// Linux 6.14): it is the container's to write, and shows to nobody outside, who would bind over the host's
 /// (`is_seen` of the kernel's `ctl_table_set`).
 pub fn bound() -> impl Iterator<Item = &'static Node> {
     let pid_max_is_native = is_since(rustix::system::uname().release().to_bytes(), (6, 14));
-    nodes().filter(move |node| !(pid_max_is_native && node.path == "/proc/sys/kernel/pid_max"))
+    tops().filter(move |node| !(pid_max_is_native && node.path == "/proc/sys/kernel/pid_max"))
 }
 
 /// Whether a kernel of this release (`6.12.48-amd64`) is at least that old.
@@ -177,6 +188,7 @@ impl Node {
         match self.kind {
             Kind::Kept(_) => Part::Direct,
             Kind::Live(live) if !live.steady => Part::Direct,
+            Kind::Mirror(mirror) if mirror.native => Part::Direct,
             Kind::Live(_) | Kind::Fixed(_) | Kind::Empty | Kind::Mirror(_) => Part::Cached,
         }
     }
@@ -185,7 +197,7 @@ impl Node {
     pub fn goes_by_groups(&self) -> bool {
         match self.kind {
             Kind::Live(live) => live.fresh < sysfs::FOR_EVER,
-            Kind::Mirror(_) => true,
+            Kind::Mirror(mirror) => mirror.by_groups,
             Kind::Kept(_) | Kind::Fixed(_) | Kind::Empty => false,
         }
     }
@@ -193,6 +205,17 @@ impl Node {
     /// Whether a write may raise the host's value: see [`Kept::may_raise`].
     pub fn may_raise(&self) -> bool {
         matches!(self.kind, Kind::Kept(Kept { may_raise: true, .. }))
+    }
+
+    /// Whether it is a directory of which rows are entries.
+    pub(crate) fn holds_rows(&self) -> bool {
+        matches!(self.kind, Kind::Mirror(Mirror { native: true, .. }))
+    }
+
+    /// The name in such a directory of what has this path, if it is right in it.
+    pub(crate) fn entry<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let path = path.strip_prefix(self.path).filter(|_| self.holds_rows())?;
+        path.strip_prefix('/').filter(|name| !name.contains('/'))
     }
 
     /// The name of its entry in the root directory of the FUSE filesystem: its path, with dots for slashes.

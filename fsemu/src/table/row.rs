@@ -16,6 +16,7 @@ impl fmt::Display for Node {
             Kind::Kept(kept) => ("its own value", format!("{}{}{raises}", kept.check, kept.tie)),
             Kind::Fixed(_) => ("a constant", "EACCES".to_owned()),
             Kind::Empty => ("an empty directory", "EACCES".to_owned()),
+            Kind::Mirror(mirror) if mirror.native => ("the kernel's directory", "EACCES".to_owned()),
             Kind::Mirror(_) => ("the host's directory, filtered", "EACCES".to_owned()),
         };
         write!(f, "| `{}` | {:04o} | {shows} | {takes} | {} |", self.path, self.mode, self.reason)

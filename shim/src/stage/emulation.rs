@@ -119,7 +119,7 @@ fn show(part: Part, mount: &Detached, scratch: &Detached) -> Result<Shown, Failu
         // Room for all of them, and none is asked for after the last: each call is a question to the shim.
         let mut entries = vec![MaybeUninit::uninit(); 64 << 10];
         let mut entries = RawDir::new(&root, &mut entries);
-        for _ in 0..2 + fsemu::table::nodes().filter(|node| node.part() == part).count() {
+        for _ in 0..2 + fsemu::table::tops().filter(|node| node.part() == part).count() {
             entries.next().transpose()?;
         }
         Ok(root)
