@@ -175,6 +175,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "in a mount namespace of this thread's own")]
     fn a_table_tells_that_it_has_changed() {
         // SAFETY: no descriptor table is unshared, and the mount namespace is this thread's alone.
         if unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.is_err() {

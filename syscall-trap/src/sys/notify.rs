@@ -114,8 +114,10 @@ mod tests {
     #[test]
     fn a_signal_is_no_answer() {
         let fail = |errno: i32| {
-            // SAFETY: the thread's own errno.
-            unsafe { *libc::__errno_location() = errno };
+            // SAFETY: it takes nothing.
+            let own = unsafe { libc::__errno_location() };
+            // SAFETY: the thread's own errno, which lives as long as the thread.
+            unsafe { *own = errno };
             -1
         };
         let mut answers = vec![0, -libc::EINTR, -libc::EINTR];
