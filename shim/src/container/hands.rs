@@ -109,7 +109,10 @@ impl Hands {
             };
             match ask(&stage, process, act, still) {
                 Ok(outcome) => return outcome,
-                Err(_gone) => self.forget(&stage),
+                Err(cause) => {
+                    log::warn!(container = self.id.as_str(); "act on behalf of a process: its stage gives no answer: {cause}");
+                    self.forget(&stage);
+                }
             }
         }
         Outcome::Continue

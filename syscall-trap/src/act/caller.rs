@@ -187,13 +187,17 @@ pub(super) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<Own
     rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// A whole file: a read of procfs gives a page at most.
+/// A whole file.
 pub(crate) fn read(dir: BorrowedFd<'_>, name: &str) -> Result<Vec<u8>> {
-    let file = open(dir, name, OFlags::RDONLY)?;
+    read_all(&open(dir, name, OFlags::RDONLY)?)
+}
+
+/// A whole file from where it stands: a read of procfs gives a page at most.
+pub(super) fn read_all(file: &OwnedFd) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     let mut buffer = [0; 16 * 1024];
     loop {
-        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer))? {
+        match rustix::io::retry_on_intr(|| rustix::io::read(file, &mut buffer))? {
             0 => return Ok(text),
             length => text.extend_from_slice(buffer.get(..length).unwrap_or_default()),
         }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -25,6 +26,8 @@ pub(super) struct Mounts {
     pub(super) all: Vec<MountEntry>,
     /// The namespace's root.
     root: OwnedFd,
+    /// The open mountinfo, where all come from that.
+    table: Option<OwnedFd>,
 }
 
 /// What is known of a mount.
@@ -43,9 +46,14 @@ pub(super) enum Lock {
 impl Mounts {
     /// Those of the namespace that this process has just joined: setns(2) makes its root the process's.
     pub(super) fn read(world: &World) -> Result<Self> {
+        Self::of(caller::open(world.proc.as_fd(), "thread-self/mountinfo", OFlags::RDONLY)?)
+    }
+
+    /// Those of a mountinfo of this process's own that nothing has been read of.
+    fn of(table: OwnedFd) -> Result<Self> {
         let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let text = caller::read(world.proc.as_fd(), "thread-self/mountinfo")?;
-        Ok(Self { all: mountinfo::parse(&text), root })
+        let text = caller::read_all(&table)?;
+        Ok(Self { all: mountinfo::parse(&text), root, table: Some(table) })
     }
 
     /// The mount that a directory of the namespace is the root of, and all below: fewer than [`Mounts::read`] has, and for each the
@@ -58,7 +66,16 @@ impl Mounts {
         let mut described = sys::Described::default();
         let ids = std::iter::once(&top).chain(ids.get(..found)?);
         let all = ids.map(|id| sys::describe(*id, &mut described).ok().map(|()| entry(&described)));
-        Some(Self { all: all.collect::<Option<_>>()?, root })
+        Some(Self { all: all.collect::<Option<_>>()?, root, table: None })
+    }
+
+    /// Whether something has been mounted or unmounted in the namespace since [`Mounts::read`] began, which poll(2) tells of mountinfo
+    /// (proc_pid_mounts(5)). What was found of these mounts is not what another moment would have shown, then.
+    pub(super) fn have_changed(&self) -> bool {
+        let Some(table) = &self.table else { return false };
+        let mut fds = [PollFd::new(table, PollFlags::PRI)];
+        let told = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())));
+        told.is_ok_and(|told| told > 0)
     }
 
     /// Those that lie on the mount `id` itself.
@@ -155,5 +172,25 @@ mod tests {
         found.sort();
         assert!(found.len() > 1, "{found:?}");
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "in a mount namespace of this thread's own")]
+    fn a_table_tells_that_it_has_changed() {
+        // SAFETY: no descriptor table is unshared, and the mount namespace is this thread's alone.
+        if unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNS) }.is_err() {
+            return eprintln!("needs root");
+        }
+        use rustix::mount::MountPropagationFlags as Flags;
+        rustix::mount::mount_change("/", Flags::PRIVATE | Flags::REC).unwrap();
+        let read = || Mounts::of(std::fs::File::open("/proc/thread-self/mountinfo").unwrap().into()).unwrap();
+        let before = read();
+        assert!(!before.have_changed() && !before.have_changed(), "nothing has happened");
+        rustix::mount::mount_bind("/proc", "/proc").unwrap();
+        assert!(before.have_changed(), "a mount");
+        let before = read();
+        assert!(!before.have_changed());
+        rustix::mount::unmount("/proc", UnmountFlags::DETACH).unwrap();
+        assert!(before.have_changed(), "an umount");
     }
 }

@@ -52,8 +52,7 @@ pub(crate) fn receive(listener: BorrowedFd<'_>, buffer: &mut Buffer) -> io::Resu
 /// ENOENT when not.
 pub(crate) fn id_valid(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
     // SAFETY: the kernel reads a number that lives through the call.
-    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
-    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    again(|| unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) })
 }
 
 /// Answers a notification.
@@ -61,9 +60,23 @@ pub(crate) fn id_valid(listener: BorrowedFd<'_>, id: u64) -> io::Result<()> {
 /// # Errors
 /// ENOENT when its caller has gone; EINPROGRESS when it has its answer.
 pub(crate) fn send(listener: BorrowedFd<'_>, answer: &libc::seccomp_notif_resp) -> io::Result<()> {
+    let answer = std::ptr::from_ref(answer);
     // SAFETY: the kernel reads a struct that lives through the call.
-    let ret = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, std::ptr::from_ref(answer)) };
-    if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    again(|| unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, answer) })
+}
+
+/// Makes a call until no signal keeps it from its turn: a listener's lock is waited for interruptibly (`notify_lock` of
+/// kernel/seccomp.c). EINTR says nothing of the caller, who would go without an answer or be taken for gone.
+fn again(mut call: impl FnMut() -> libc::c_int) -> io::Result<()> {
+    loop {
+        if call() >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
 }
 
 /// `struct seccomp_notif_addfd` of linux/seccomp.h.
@@ -92,4 +105,30 @@ pub(crate) fn give(listener: BorrowedFd<'_>, id: u64, fd: BorrowedFd<'_>) -> io:
     // SAFETY: the kernel reads a struct that lives through the call.
     let ret = unsafe { libc::ioctl(listener.as_raw_fd(), ADDFD as libc::Ioctl, &raw const give) };
     if ret < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_no_answer() {
+        let fail = |errno: i32| {
+            // SAFETY: it takes nothing.
+            let own = unsafe { libc::__errno_location() };
+            // SAFETY: the thread's own errno, which lives as long as the thread.
+            unsafe { *own = errno };
+            -1
+        };
+        let mut answers = vec![0, -libc::EINTR, -libc::EINTR];
+        assert!(
+            again(|| match answers.pop().unwrap() {
+                0 => 0,
+                errno => fail(-errno),
+            })
+            .is_ok()
+        );
+        assert!(answers.is_empty());
+        assert_eq!(again(|| fail(libc::ENOENT)).unwrap_err().raw_os_error(), Some(libc::ENOENT));
+    }
 }

@@ -60,6 +60,19 @@ async fn an_inner_container_sees_its_own() {
 }
 
 #[tokio::test]
+async fn so_does_one_of_cruns() {
+    let container = Container::sleeping(outer()).await;
+    // On cgroup v1 crun leaves a new cpuset empty, which takes no process: the kernel can fill it (cpuset(7)).
+    let fill = "cd /sys/fs/cgroup; [ ! -d cpuset ] || echo 1 > cpuset/cgroup.clone_children";
+    bash(&container, fill).await.ok();
+    for (cpus, seen) in [("0-1", &[0, 1][..]), ("1", &[1])] {
+        let limits = json!({ "memory": { "limit": 64 * MIB }, "cpu": { "cpus": cpus } });
+        assert_eq!(inner(&container, "crun", &format!("of-{cpus}"), limits, SAYS).await, said(64, seen), "{cpus}");
+    }
+    container.end().await;
+}
+
+#[tokio::test]
 async fn two_at_once_see_each_its_own() {
     let container = Container::sleeping(outer()).await;
     let first = json!({ "memory": { "limit": 64 * MIB }, "cpu": { "cpus": "1" } });
@@ -72,6 +85,27 @@ async fn two_at_once_see_each_its_own() {
     );
     let expected = [said(80, &[0, 1]), said(64, &[1]), said(64, &[1])].concat();
     assert_eq!(lines(bash(&container, &script).await.ok()), expected);
+    container.end().await;
+}
+
+/// Tools that go by the files, by sysinfo(2) and by sched_getaffinity(2), and a procfs that is mounted in a user namespace within the
+/// inner container.
+#[tokio::test]
+async fn tools_and_a_container_two_levels_down_see_the_same() {
+    let container = Container::sleeping(outer()).await;
+    let limits = json!({ "memory": { "limit": 64 * MIB }, "cpu": { "cpus": "1" } });
+    let tools = r#"grep ^MemTotal: /proc/meminfo | tr -dc 0-9; echo; busybox free -k | grep ^Mem: | tr -s " " | cut -d " " -f 2
+                   busybox nproc; grep -c ^processor /proc/cpuinfo"#;
+    let nested = format!("mount -t proc proc /proc; grep -c \" /proc/.* fuse \" /proc/self/mountinfo; {tools}");
+    let below = format!("{tools}; busybox unshare -Urpf -m sh -c '{nested}'");
+    // Who maps root needs this one (user_namespaces(7)), and what is masked would stay hidden: the kernel gives no new procfs then.
+    let config = run_limited("runc", "tools", &limits, &below).replace("CAP_NET_BIND_SERVICE", "CAP_SETFCAP");
+    let config = config.replace("maskedPaths", "unmaskedPaths").replace("readonlyPaths", "writablePaths");
+    let said = lines(bash(&container, &config).await.ok());
+    let expected = ["65536", "65536", "1", "1"];
+    assert_eq!(said[..4], expected, "{said:?}");
+    assert_eq!(said[5..], expected, "{said:?}");
+    assert!(said[4].parse::<u32>().unwrap() > 10, "its own procfs has its files: {said:?}");
     container.end().await;
 }
 

@@ -34,6 +34,7 @@ pub(crate) fn run_limited(runtime: &str, id: &str, limits: &Value, script: &str)
             { "destination": "/nodes", "type": "bind", "source": "/nodes", "options": ["rbind", "ro"] },
         ],
         "linux": {
+            "cgroupsPath": format!("/inner/{id}"),
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
