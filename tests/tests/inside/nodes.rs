@@ -39,7 +39,8 @@ fn row(line: &str) -> Option<Row> {
     let cells: Vec<&str> = line.strip_prefix("| `/")?.split(" | ").collect();
     let path = format!("/{}", cells[0].trim_end_matches('`'));
     let (mode, native) = (cells[1].trim_start_matches('0').to_owned(), cells[2] == "the kernel's directory");
-    let goes_by_groups = ["what is true at the time", "the host's directory, filtered"].contains(&cells[2]);
+    let is_true_of_groups = ["what is true at the time", "the host's directory, filtered"].contains(&cells[2]);
+    let goes_by_groups = is_true_of_groups || path == "/proc/pressure";
     Some(Row { path, mode, goes_by_groups, takes: takes(cells[3]), native })
 }
 

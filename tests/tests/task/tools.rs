@@ -102,24 +102,27 @@ async fn the_least_limit_of_the_groups_above_is_the_containers() {
     }
 }
 
-/// Whoever reads sees the container's machine: also in a group below with a lower limit, through a procfs of its own.
+/// Who mounts a procfs in a group below sees what that one's limit leaves, as an inner container does; who merely lives there
+/// sees the container's machine.
 #[tokio::test]
-async fn a_group_inside_with_a_lower_limit_sees_the_containers_machine() {
+async fn a_group_inside_with_a_lower_limit_has_it_in_a_procfs_of_its_own_only() {
     let resources = json!({ "memory": { "limit": 256 * MIB } });
     let bundle = Bundle::inner_engine().set("/linux/resources", resources).with_inside();
     let container = Container::sleeping(bundle).await;
     let inside = if is_v2() { ("", "memory.max") } else { ("/memory", "memory.limit_in_bytes") };
     let script = format!(
         "set -e; group=/sys/fs/cgroup{}/inner; mkdir $group; echo {} > $group/{}; \
-         sh -c 'echo $$ > '$group'/cgroup.procs; exec unshare -p -m -f sh -c \"mount -t proc proc /proc && \
-         grep MemTotal /proc/meminfo && /inside sysinfo\"'",
+         sh -c 'echo $$ > '$group'/cgroup.procs; grep MemTotal /proc/meminfo; /inside sysinfo; \
+         exec unshare -p -m -f sh -c \"mount -t proc proc /proc && grep MemTotal /proc/meminfo && /inside sysinfo\"'",
         inside.0,
         64 * MIB,
         inside.1
     );
     let said = container.sh(&script).await;
     let fields: Vec<&str> = said.ok().split_whitespace().collect();
-    assert_eq!((fields[1], fields[4]), ("262144", (256 * MIB).to_string().as_str()), "{said:?}");
+    let of = |first: usize| (fields[first + 1], fields[first + 4]);
+    assert_eq!(of(0), ("262144", (256 * MIB).to_string().as_str()), "{said:?}");
+    assert_eq!(of(fields.len() / 2), ("65536", (64 * MIB).to_string().as_str()), "{said:?}");
     container.end().await;
 }
 
