@@ -114,7 +114,7 @@ fn is_there(view: &Facts, own: &Facts) -> bool {
     let lower = view.cgroups.len().saturating_sub(own.cgroups.len());
     let mut hierarchies = view.cgroups.iter().take(lower).collect::<Vec<_>>();
     hierarchies.dedup_by(|one, before| one.0 == before.0);
-    hierarchies.iter().any(|(_, dir)| dir.join("cgroup.procs").exists())
+    hierarchies.iter().any(|(_, dir)| render::groups::is_group(dir))
 }
 
 #[cfg(test)]

@@ -23,7 +23,8 @@ pub struct HostDevice {
 }
 
 impl HostDevice {
-    fn is(self, node: &DeviceNode) -> bool {
+    /// Whether a node is of this device.
+    pub fn is(self, node: &DeviceNode) -> bool {
         (self.kind, self.major, self.minor) == (node.kind, node.major, node.minor)
     }
 }

@@ -38,7 +38,7 @@ impl Groups {
     /// not.
     pub(crate) fn levels(&self) -> impl Iterator<Item = &Path> {
         let above = self.own.iter().flat_map(|own| own.ancestors());
-        above.take_while(|dir| dir.join("cgroup.procs").exists())
+        above.take_while(|dir| is_group(dir))
     }
 
     /// A file of the container's own group.
@@ -57,10 +57,13 @@ impl Groups {
 fn nearest(facts: &Facts, is_it: impl Fn(&[String]) -> bool) -> Option<&Path> {
     let mut dirs = facts.cgroups.iter().filter(|(controllers, _)| is_it(controllers)).map(|(_, dir)| dir.as_path());
     let first = dirs.next()?;
-    Some(std::iter::once(first).chain(dirs).find(|dir| is_group(dir)).unwrap_or(first))
+    let mut others = dirs.peekable();
+    // Where there is no other one, nobody need look whether it is there.
+    let is_only = others.peek().is_none();
+    Some(std::iter::once(first).chain(others).find(|dir| is_only || is_group(dir)).unwrap_or(first))
 }
 
-fn is_group(dir: &Path) -> bool {
+pub(crate) fn is_group(dir: &Path) -> bool {
     dir.join("cgroup.procs").exists()
 }
 

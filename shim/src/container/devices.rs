@@ -85,9 +85,7 @@ fn has_node(dir: &Path, node: &DeviceNode) -> bool {
     entries.map(|entry| entry.path()).any(|path| match lstat(&path) {
         Ok(stat) if stat.st_dev != here.st_dev => false,
         Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => has_node(&path, node),
-        Ok(stat) => {
-            device(&stat).is_some_and(|it| it.kind == node.kind && it.major == node.major && it.minor == node.minor)
-        }
+        Ok(stat) => device(&stat).is_some_and(|it| it.is(node)),
         Err(_) => false,
     })
 }

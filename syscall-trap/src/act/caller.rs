@@ -51,9 +51,9 @@ pub(crate) struct Status {
 impl Caller {
     /// The thread whose directory `dir` is, with a `view`. At the other end of `supervisor` is who knows whether it still waits.
     pub(super) fn new(dir: OwnedFd, view: Option<u64>, supervisor: OwnedFd) -> Result<Self> {
-        let status = std::str::from_utf8(&read(dir.as_fd(), "status")?).ok().and_then(Status::parse);
+        let status = Status::of(dir.as_fd())?;
         let user = open(dir.as_fd(), "ns/user", OFlags::RDONLY)?;
-        Ok(Self { user, view, status: status.ok_or(Errno::SRCH)?, dir, supervisor })
+        Ok(Self { user, view, status, dir, supervisor })
     }
 
     /// Whether the capability is effective, and its user namespace owns these namespaces of its own (names below
@@ -152,7 +152,12 @@ impl Caller {
 }
 
 impl Status {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    /// That of the thread whose directory `dir` is.
+    pub(crate) fn of(dir: BorrowedFd<'_>) -> Result<Self> {
+        std::str::from_utf8(&read(dir, "status")?).ok().and_then(Self::parse).ok_or(Errno::SRCH)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let words = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             line.map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -183,7 +188,7 @@ fn stand(root: &OwnedFd, cwd: &OwnedFd) -> Result<()> {
     rustix::process::fchdir(cwd)
 }
 
-pub(super) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
+pub(crate) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC, Mode::empty())
 }
 

@@ -1,13 +1,13 @@
 //! Who asks: a thread in its system call, by its directory in the host's procfs.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::fs::{OFlags, readlinkat};
 use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 
 use super::Result;
-use crate::act::caller::{Status, read, same};
+use crate::act::caller::{Status, open, read, same};
 use crate::notify::memory::Writable;
 
 /// A thread that waits for its answer.
@@ -25,10 +25,9 @@ impl Caller<'_> {
     /// container's own user namespace. Root of another one inside is no more to the kernel than any user; an engine of the
     /// container's counts on its programs staying what it made them.
     pub(super) fn may(&self, user: BorrowedFd<'_>) -> Result<bool> {
-        let status =
-            std::str::from_utf8(&read(self.process, "status")?).ok().and_then(Status::parse).ok_or(Errno::SRCH)?;
-        let own = openat(self.process, "ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let is_own = same(std::os::fd::AsFd::as_fd(&own), user)?;
+        let status = Status::of(self.process)?;
+        let own = open(self.process, "ns/user", OFlags::RDONLY)?;
+        let is_own = same(own.as_fd(), user)?;
         self.waits()?;
         let has = |wanted: CapabilitySet| CapabilitySet::from_bits_retain(status.effective).contains(wanted);
         Ok(is_own && (has(CapabilitySet::SYS_ADMIN) || has(CapabilitySet::BPF | CapabilitySet::NET_ADMIN)))
@@ -41,8 +40,7 @@ impl Caller<'_> {
 
     /// What one of its descriptors leads to. (`O_PATH`: no filesystem is asked.)
     pub(super) fn directory(&self, number: u32) -> Result<OwnedFd> {
-        let found = openat(self.process, format!("fd/{number}"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-        found.map_err(|_none| Errno::BADF)
+        open(self.process, &format!("fd/{number}"), OFlags::PATH).map_err(|_none| Errno::BADF)
     }
 
     /// The id of the program that one of its descriptors is.
