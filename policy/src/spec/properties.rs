@@ -100,12 +100,16 @@ proptest! {
         let is_shared = matches!(mount.propagation, Some((Propagation::Shared, _)));
         prop_assert!(!is_shared);
         let options: Vec<_> = options.iter().map(String::as_str).collect();
+        let last = |of: [&str; 2]| options.iter().rev().find(|option| of.contains(option)).copied();
         for (sets, unsets, bit) in [("ro", "rw", 1), ("nosuid", "suid", 2), ("nodev", "dev", 4), ("noexec", "exec", 8)] {
-            let last = options.iter().rev().find(|option| [sets, unsets].contains(option));
-            prop_assert_eq!(mount.flags.set & bit != 0, last == Some(&sets), "{}", sets);
+            prop_assert_eq!(mount.flags.set & bit != 0, last([sets, unsets]) == Some(sets), "{}", sets);
         }
-        let last = options.iter().rev().find(|option| ["rro", "rrw"].contains(option));
-        prop_assert_eq!(mount.recursive_flags.set & 1 != 0, last == Some(&"rro"));
+        // `ro` of an `rbind` is meant for the whole tree, unless `rrw` says otherwise of what is mounted below.
+        let whole = match last(["rro", "rrw"]) {
+            None => last(["bind", "rbind"]) == Some("rbind") && last(["ro", "rw"]) == Some("ro"),
+            said => said == Some("rro"),
+        };
+        prop_assert_eq!(mount.recursive_flags.set & 1 != 0, whole);
     }
 
     #[test]
