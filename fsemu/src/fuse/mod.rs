@@ -9,15 +9,14 @@
 //!   while another learns of a new size would get the old text cut, or zeros behind it: it is for texts whose length
 //!   hardly ever changes.
 //! * [`Part::Direct`] goes past the page cache (`FOPEN_DIRECT_IO`): each open file has a text of its own, from its
-//!   start to its end, as a seq_file has. Values that are written are there too, but read through the page cache while
-//!   nobody has written one for a second: that costs the OPEN alone. (Whoever writes at that time cuts readers on their
-//!   way: `truncate_pagecache` in `fuse_change_attributes`.)
+//!   start to its end, as a seq_file has. Values that are written are there too: through the page cache the kernel
+//!   hands on what its page has by then, which a reader who learns of another size meanwhile has cut
+//!   (`truncate_pagecache` in `fuse_change_attributes`).
 //!
 //! The kernel learns once per filesystem whether files are opened, so that the parts cannot share one.
 //!
 //! Invariant: a text is one text, whole, of exactly the size that is told. In the page cache's part that holds for
-//! whoever is done within the value's resolution, or, when its length changes, not on its way just then. Of a value that is
-//! written it holds for all but those who have been on their way for a millisecond at the first write after a second.
+//! whoever is done within the value's resolution, or, when its length changes, not on its way just then.
 //!
 //! Nobody may touch the mount before [`serve`] runs: the kernel would make them wait for it, unkillably by our own
 //! means when it is the one who is to run it.

@@ -67,7 +67,7 @@ impl World {
             std::hint::black_box(visible(self, &mounts, Kernel::Proc, false, Atime::asked(0)));
         }
         // The mounts of a container, as they are read: the heap keeps what it has once had.
-        std::hint::black_box(vec![1_u8; 120 << 10]);
+        std::hint::black_box(vec![1_u8; 64 << 10]);
     }
 
     /// Waits for the order, and does it.

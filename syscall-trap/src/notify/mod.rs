@@ -54,6 +54,8 @@ pub struct Listener(OwnedFd);
 impl Listener {
     /// The listener that [`crate::sys::listen`] made.
     pub fn new(fd: OwnedFd) -> Self {
+        // A hint, which Linux has since 6.6.
+        let _before = notify::wake_in_place(fd.as_fd());
         Self(fd)
     }
 

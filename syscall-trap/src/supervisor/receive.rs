@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::thread;
 
 use rustix::event::epoll::{self, Event, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
 use super::bare::is_bare_umount;
 use super::pool::{Job, Work};
@@ -40,9 +42,10 @@ impl Drop for Ending<'_> {
 fn run(core: &Arc<Core>, mut buffer: Buffer) {
     let _ending = Ending(core);
     let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
+    let mut last = None;
     while !core.has_ended() {
-        match epoll::wait(&core.epoll, rustix::buffer::spare_capacity(&mut events), None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        match wait(core, last.take(), &mut events) {
+            Ok(()) | Err(Errno::INTR) => {}
             Err(_) => return,
         }
         for Event { flags, data } in events.drain(..) {
@@ -50,11 +53,25 @@ fn run(core: &Arc<Core>, mut buffer: Buffer) {
             let Some(listener) = (number != END).then(|| core.listener(number)).flatten() else { continue };
             // It ends when no process has its filter any more; then nothing is left to receive either.
             let serves = !flags.contains(EventFlags::HUP) && serve_one(core, &listener, &mut buffer).is_ok();
-            if !serves {
+            if serves {
+                last = Some(listener);
+            } else {
                 core.forget(number);
             }
         }
     }
+}
+
+/// Waits for listeners that have something. Whoever has called last will call next, and is waited for by its own listener too:
+/// through epoll(7) a caller does not wake this thread where it runs ([`Listener::new`]).
+fn wait(core: &Core, last: Option<Arc<Listener>>, events: &mut Vec<Event>) -> Result<(), Errno> {
+    let any = PollFd::new(&core.epoll, PollFlags::IN);
+    match &last {
+        Some(last) => poll(&mut [any, PollFd::new(last, PollFlags::IN)], None)?,
+        None => poll(&mut [any], None)?,
+    };
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    epoll::wait(&core.epoll, rustix::buffer::spare_capacity(events), Some(&now)).map(drop)
 }
 
 fn serve_one(core: &Arc<Core>, listener: &Arc<Listener>, buffer: &mut Buffer) -> io::Result<()> {

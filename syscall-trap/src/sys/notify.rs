@@ -79,6 +79,22 @@ fn again(mut call: impl FnMut() -> libc::c_int) -> io::Result<()> {
     }
 }
 
+/// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` (Linux 6.6).
+const SYNC_WAKE_UP: u64 = 1;
+
+/// `SECCOMP_IOCTL_NOTIF_SET_FLAGS`: `_IOW('!', 4, __u64)`.
+const SET_FLAGS: u64 = 0x4008_2104;
+
+/// Has a caller and whoever waits for the listener itself (not for an epoll(7) of it) wake each other where they run: of
+/// the two only one has anything to do, and another processor would first have to wake up.
+///
+/// # Errors
+/// EINVAL before Linux 6.6.
+pub(crate) fn wake_in_place(listener: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: the flags are the argument itself.
+    again(|| unsafe { libc::ioctl(listener.as_raw_fd(), SET_FLAGS as libc::Ioctl, SYNC_WAKE_UP) })
+}
+
 /// `struct seccomp_notif_addfd` of linux/seccomp.h.
 #[repr(C)]
 struct AddFd {
