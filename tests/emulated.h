@@ -4,6 +4,32 @@
 
 static void tell(const char *what, long result) { printf("%s %s\n", what, error_name(result)); }
 
+// answers PATH: what calls say that would change a file, or that move in it, a line each.
+static void answers(char **args) {
+    const char *path = args[0];
+    char beside[PATH_MAX];
+    snprintf(beside, sizeof beside, "%s-beside", path);
+    tell("truncate(2)", truncate(path, 0));
+    tell("open(2) with O_TRUNC", open(path, O_WRONLY | O_TRUNC | O_CLOEXEC));
+    tell("chmod(2)", chmod(path, 0777));
+    tell("chown(2)", chown(path, 5, 5));
+    tell("utimensat(2)", utimensat(AT_FDCWD, path, NULL, 0));
+    tell("setxattr(2)", setxattr(path, "user.x", "y", 1, 0));
+    tell("rename(2) to a new name", rename(path, beside));
+    tell("unlink(2)", unlink(path));
+    tell("link(2)", link(path, beside));
+    tell("open(2) of a new name beside it", open(beside, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+    tell("mkdir(2) beside it", mkdir(beside, 0700));
+    int fd = need(open(path, O_RDONLY | O_CLOEXEC));
+    tell("ftruncate(2) of a descriptor for reading", ftruncate(fd, 0));
+    tell("lseek(2) to 1 TiB", lseek(fd, 1L << 40, SEEK_SET));
+    tell("lseek(2) below 0", lseek(fd, -1, SEEK_SET));
+    tell("lseek(2) from the end", lseek(fd, 0, SEEK_END));
+    tell("lseek(2) to data", lseek(fd, 0, SEEK_DATA));
+    tell("lseek(2) to a hole", lseek(fd, 0, SEEK_HOLE));
+    exit(0);
+}
+
 static void *write_all_the_time(void *path) {
     for (int turn = 0; !stop; turn++) {
         int fd = open(path, O_WRONLY | O_CLOEXEC);

@@ -13,6 +13,7 @@
 #include <linux/keyctl.h>
 #include <linux/mount.h>
 #include <linux/nsfs.h>
+#include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -116,6 +117,13 @@ static void reconfigure(char **args) {
 // open PATH r|w|rw: open(2).
 static void open_file(char **args) {
     need(open(args[0], !strcmp(args[1], "rw") ? O_RDWR : *args[1] == 'w' ? O_WRONLY : O_RDONLY));
+}
+
+// open-no-xdev PATH r|w: openat2(2) of a path below /proc that may cross no mount, as runtimes write sysctls.
+static void open_no_xdev(char **args) {
+    struct open_how how = {.flags = (*args[1] == 'w' ? O_WRONLY : O_RDONLY) | O_CLOEXEC,
+                           .resolve = RESOLVE_NO_XDEV | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS};
+    need(syscall(SYS_openat2, need(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC)), args[0], &how, sizeof how));
 }
 
 // owner KIND: whether the process's own user namespace owns its namespace of a kind (ioctl_ns(2)): own or other.
@@ -269,6 +277,7 @@ static const struct {
     {"move", 2, move_to},
     {"reconfigure", 2, reconfigure},
     {"open", 2, open_file},
+    {"open-no-xdev", 2, open_no_xdev},
     {"owner", 1, owner},
     {"pty", 0, pty},
     {"tun", 1, tun},
@@ -291,6 +300,7 @@ static const struct {
     {"user-namespaces", 1, user_namespaces},
     {"kernel", 0, kernel},
     {"setting", 1, setting},
+    {"answers", 1, answers},
     {"mount-race", 1, mount_race},
     {"callers", 0, callers},
     {"flood", 3, flood},

@@ -1,7 +1,7 @@
 //! What the kernel makes of a write to a sysctl: the same values taken, the same errors, the same text shown afterwards.
 //!
-//! Pure. The names are those of kernel/sysctl.c; tests compare with the kernel's own on files that a network namespace
-//! keeps apart.
+//! Pure, but that lists of names that there are to choose from are read from the host. The functions' names are those of
+//! kernel/sysctl.c; tests compare with the kernel's own on files that a network namespace keeps apart.
 //!
 //! Invariant: whatever is written, a value stays one that the kernel could show.
 
@@ -15,6 +15,9 @@ const PAGE: usize = 4096;
 const NUMBER: usize = 21;
 /// The entries of a page of hash buckets, and the most that nf_ct_alloc_hashtable() gives, on 64 bits.
 const BUCKETS: (u64, u64) = (PAGE as u64 / 8, i32::MAX as u64 / 8);
+
+/// TCP_CA_BUF_MAX of include/net/tcp.h, less the zero byte at the end.
+const NAMES: usize = 128 * 16 - 1;
 
 /// A number as written: whether it has a minus sign, and what follows it.
 type Number = (bool, u64);
@@ -32,6 +35,11 @@ impl Check {
         let mut values = shown(text);
         let outcome = match self {
             Self::Nothing => return Err(Errno::ACCESS),
+            Self::Names(list) => {
+                let all = std::fs::read_to_string(list);
+                *text = names(&all.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?, written)?;
+                return Ok(());
+            }
             Self::Integer(low, high) => vector(&mut values, 1, written, |number| signed(number, low, high)),
             Self::Integers(count, low, high) => vector(&mut values, count, written, |number| signed(number, low, high)),
             Self::Latch(low, high) => {
@@ -129,6 +137,19 @@ fn signed((minus, magnitude): Number, low: i64, high: i64) -> Result<i128, Errno
 
 fn unsigned((minus, value): Number, low: u64, high: u64) -> Result<i128, Errno> {
     if !minus && (low..=high).contains(&value) { Ok(value.into()) } else { Err(Errno::INVAL) }
+}
+
+/// proc_dostring() of a write at the file's start, then tcp_set_allowed_congestion_control().
+fn names(all: &str, written: &[u8]) -> Result<Vec<u8>, Errno> {
+    let end = written.iter().position(|byte| matches!(byte, 0 | b'\n')).unwrap_or(written.len());
+    let written = written.get(..end.min(NAMES)).unwrap_or_default();
+    let wanted: Vec<_> = written.split(|byte| *byte == b' ').take_while(|name| !name.is_empty()).collect();
+    let all: Vec<_> = all.split_ascii_whitespace().collect();
+    if !wanted.iter().all(|name| all.iter().any(|it| it.as_bytes() == *name)) {
+        return Err(Errno::NOENT);
+    }
+    let shown: Vec<_> = all.into_iter().filter(|name| wanted.contains(&name.as_bytes())).collect();
+    Ok(format!("{}\n", shown.join(" ")).into_bytes())
 }
 
 /// nf_conntrack_hash_resize().

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use fsemu::Emulation;
 use fsemu::table::{Kind, Live, Mirror, Node, Part};
-use kernel::{ROOT, errno, node, served, shell};
+use kernel::{ROOT, errno, node, served, served_by, shell};
 use rustix::io::Errno;
 
 const fn live(path: &'static str, render: fsemu::render::Render, fresh: u64, steady: bool) -> Node {
@@ -204,6 +204,39 @@ fn a_value_is_fresh_when_its_resolution_has_passed() {
             assert_ne!(&buffer[..length], second.as_bytes(), "through an open file too");
         });
     }
+}
+
+/// As cheap as a file: neither opening nor reading it asks anybody, whoever reads.
+#[test]
+fn what_never_changes_costs_no_request_after_the_first() {
+    fn steady(_: &Emulation) -> io::Result<Vec<u8>> {
+        Ok(b"for ever\n".into())
+    }
+    fn moment(_: &Emulation) -> io::Result<Vec<u8>> {
+        Ok(b"a moment\n".into())
+    }
+    static FOR_EVER: Node = live("/proc/ever", steady, 24 * 60 * 60 * 1000, true);
+    static MOMENT: Node = live("/proc/moment", moment, 1, true);
+    served_by(Part::Cached, vec![&FIXED, &FOR_EVER, &MOMENT], |root, server| {
+        let asks = |times: usize, name: &str, text: &str| {
+            let before = server.reads();
+            for _ in 0..times {
+                assert_eq!(fs::read_to_string(root.join(name)).unwrap(), text);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            server.reads() - before
+        };
+        for (name, text) in [("proc.fixed", "fixed\n"), ("proc.ever", "for ever\n")] {
+            assert!(asks(1, name, text) > 0, "{name}: the first is asked for");
+            // The kernel has forgotten its time of access: fuse_invalidate_atime().
+            assert!(asks(1, name, text) <= 1, "{name}");
+            assert_eq!(asks(200, name, text), 0, "{name}");
+            assert_eq!(shell(root, &format!("cat {name}; dd if={name} bs=1 status=none")), text.repeat(2));
+            assert_eq!(asks(1, name, text), 0, "{name}, after others have read it");
+        }
+        // The near miss.
+        assert!(asks(200, "proc.moment", "a moment\n") > 5);
+    });
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl Container {
     }
 }
 
+/// docs/emulation.md.
+const DOCUMENTATION: &str = include_str!("../../docs/emulation.md");
+
 /// Path, owner as the container sees it, mode, whether it opens for writing; only what is there.
 const PROBE: &str = r#"while read path; do
     [ -e "$path" ] || continue
@@ -86,7 +89,11 @@ const PROBE: &str = r#"while read path; do
 done"#;
 
 fn probe(paths: &[&str]) -> BTreeMap<String, (bool, u32, bool)> {
-    let answers = Container::new().run(PROBE, &(paths.join("\n") + "\n"));
+    probed(&Container::new().run(PROBE, &(paths.join("\n") + "\n")))
+}
+
+/// The answers of [`PROBE`].
+fn probed(answers: &str) -> BTreeMap<String, (bool, u32, bool)> {
     let line = |line: &str| {
         let words: Vec<&str> = line.split(' ').collect();
         let [path, owner, mode, opens] = words[..] else { panic!("{line}") };
@@ -116,6 +123,50 @@ fn the_hook_tells_what_the_kernel_lets_the_container_write() {
     }
 }
 
+/// What of `net` is for nobody to write, as docs/emulation.md lists it.
+fn read_only_for_everybody() -> Vec<&'static str> {
+    let (_, list) = DOCUMENTATION.split_once("these are for nobody to write").expect("the list");
+    let list = list.split("\n* ").next().unwrap_or(list);
+    list.split('`').filter(|word| word.starts_with("/proc/sys/net/")).collect()
+}
+
+/// Whether a path is one of a pattern's, in which a `*` stands for any run of characters in one component.
+fn is_of(pattern: &str, path: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == path,
+        Some((start, rest)) => path.strip_prefix(start).is_some_and(|path| {
+            let component = path.find('/').unwrap_or(path.len());
+            (0..=component).any(|end| path.is_char_boundary(end) && is_of(rest, &path[end..]))
+        }),
+    }
+}
+
+/// A new kernel's file of the network that a container sees, and only the host may write, wants a row.
+#[test]
+fn what_a_network_namespace_shows_and_cannot_write_has_a_row() {
+    let found = probed(&Container::new().run(&format!("find /proc/sys/net -type f | {PROBE}"), ""));
+    assert!(found.len() > 300, "{found:?}");
+    let (nobodys, mut with_row) = (read_only_for_everybody(), 0);
+    for (path, (_, mode, _)) in found.iter().filter(|(_, (_, _, opens))| !opens) {
+        assert_eq!(mode & 0o222, 0, "{path}");
+        let has_row = nodes().any(|node| node.path == path);
+        let documented = nobodys.iter().any(|pattern| is_of(pattern, path));
+        assert!(
+            has_row != documented,
+            "{path}: a row {has_row}, in the list of those for nobody to write {documented}"
+        );
+        with_row += usize::from(has_row);
+    }
+    assert!(with_row >= 5, "{with_row}");
+    // The list is of what the first network namespace has read-only, too: where this test is in it, its root tells.
+    let of_the_list = found.keys().filter(|path| nobodys.iter().any(|pattern| is_of(pattern, path)));
+    for path in of_the_list {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).expect(path).permissions());
+        assert_eq!(mode & 0o222, 0, "{path}");
+    }
+    assert!(is_of("/a/*/c*", "/a/bb/cc") && !is_of("/a/*/c", "/a/b/b/c") && !is_of("/a/*", "/a/b/c"));
+}
+
 /// What is in a directory that is bound as a whole would be hidden if a namespace had it.
 #[test]
 fn no_namespace_has_anything_in_a_directory_that_is_one_mount() {
@@ -134,8 +185,7 @@ fn no_namespace_has_anything_in_a_directory_that_is_one_mount() {
 /// The list of docs/emulation.md: the kernel refuses these itself, since the host's root owns them.
 #[test]
 fn the_kernel_refuses_what_would_act_on_the_host() {
-    let documentation = include_str!("../../docs/emulation.md");
-    let (_, section) = documentation.split_once("\n## What refuses\n").expect("the section");
+    let (_, section) = DOCUMENTATION.split_once("\n## What refuses\n").expect("the section");
     let section = section.split("\n## ").next().unwrap_or(section);
     let paths: Vec<&str> = section.split('`').filter(|word| word.starts_with('/') && !word.contains('*')).collect();
     assert!(paths.len() > 15, "{paths:?}");

@@ -140,6 +140,30 @@ fn the_rules_of_single_files() {
     refused(Check::Nothing, "x\n", "1", Errno::ACCESS);
 }
 
+/// What Linux 6.18 does with these: the file is the first network namespace's alone to write, and a test is not in it.
+#[test]
+fn names_are_those_of_the_list_in_its_order() {
+    let all = "reno bbr cubic\n";
+    for (written, shown) in [
+        ("bbr reno", "reno bbr\n"),
+        ("bbr reno\n", "reno bbr\n"),
+        ("bbr reno\0x", "reno bbr\n"),
+        ("bbr reno\ncubic", "reno bbr\n"),
+        ("bbr reno  nonsense", "reno bbr\n"),
+        ("bbr reno \n", "reno bbr\n"),
+        ("bbr reno bbr reno", "reno bbr\n"),
+        ("\n", "\n"),
+        (" bbr", "\n"),
+    ] {
+        assert_eq!(names(all, written.as_bytes()), Ok(shown.as_bytes().to_vec()), "{written:?}");
+    }
+    let long = "reno bbr ".to_owned() + &"reno ".repeat(1000);
+    assert_eq!(names(all, long.as_bytes()), Err(Errno::NOENT), "its end cuts a name");
+    for written in ["nonsense", "bbr reno nonsense", "bbr\treno", "bbr\r", "BBR", "bb"] {
+        assert_eq!(names(all, written.as_bytes()), Err(Errno::NOENT), "{written:?}");
+    }
+}
+
 /// The kernel's rule told in another way: words, each after white space that the number's end does not allow.
 fn model(count: usize, low: i64, high: i64, before: &[i64], written: &str) -> (Result<(), Errno>, Vec<i64>) {
     let mut values = before.to_vec();

@@ -116,6 +116,9 @@ pub enum Check {
     /// [`Check::Buckets`] as the parameter of a module, read by kstrtouint(): no white space but one newline at the end;
     /// ERANGE above 32 bits.
     Hashsize,
+    /// Names from the list that this file of the host's shows, with one blank between each: ENOENT for any other. What follows two
+    /// blanks, a newline or a zero byte is ignored. It shows them in the order of the list (tcp_set_allowed_congestion_control()).
+    Names(&'static str),
 }
 
 /// See [`Kind::Mirror`].
@@ -157,20 +160,17 @@ pub fn tops() -> impl Iterator<Item = &'static Node> {
     nodes().filter(|node| !directories::has(node.path))
 }
 
-/// The [`tops`] that are bound in this kernel's procfs and sysfs. `kernel/pid_max` is not, where each pid namespace has its own (since
-/// Linux 6.14): it is the container's to write, and shows to nobody outside, who would bind over the host's
-/// (`is_seen` of the kernel's `ctl_table_set`).
-pub fn bound() -> impl Iterator<Item = &'static Node> {
-    let pid_max_is_native = is_since(rustix::system::uname().release().to_bytes(), (6, 14));
-    tops().filter(move |node| !(pid_max_is_native && node.path == "/proc/sys/kernel/pid_max"))
+/// The paths of the [`tops`] that this kernel keeps for a container itself ([`Node::is_native`]). `look` tells the owner and the mode
+/// of a file as the container's init finds them in its namespaces, `root` is the id of its root in the same terms.
+pub fn native(root: u32, look: impl Fn(&str) -> Option<(u32, u32)>) -> Vec<String> {
+    let kept = tops().filter(|node| matches!(node.kind, Kind::Kept(_)));
+    let its_own = kept.filter(|node| look(node.path).is_some_and(|(owner, mode)| node.is_native(owner, mode, root)));
+    its_own.map(|node| node.path.to_owned()).collect()
 }
 
-/// Whether a kernel of this release (`6.12.48-amd64`) is at least that old.
-fn is_since(release: &[u8], version: (u32, u32)) -> bool {
-    let mut numbers = release
-        .split(|byte| !byte.is_ascii_digit())
-        .map(|digits| std::str::from_utf8(digits).ok().and_then(|digits| digits.parse::<u32>().ok()).unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= version
+/// The [`tops`] that are bound in a container's procfs and sysfs: all but what is [`native`] there.
+pub fn bound(native: &[String]) -> impl Iterator<Item = &'static Node> {
+    tops().filter(move |node| !native.iter().any(|path| path == node.path))
 }
 
 /// Which of a container's two filesystems has a node: see [`crate::fuse`].
@@ -224,8 +224,9 @@ impl Node {
     }
 
     /// Whether the kernel lets this container write its own file: then that one is better, and the node is not bound.
-    /// `owner` and `mode` are those of the file in the container's procfs, looked up from within its namespaces (the kernel
-    /// has `kernel.pid_max` per pid namespace since Linux 6.14, and moves others); `root` is the host id of its root.
+    /// `owner` and `mode` are those of the file, looked up from within the container's namespaces (the kernel has
+    /// `kernel.pid_max` per pid namespace since Linux 6.14, and moves others): that of a pid namespace shows to nobody outside it,
+    /// who finds the host's (`is_seen` of the kernel's `ctl_table_set`). `root` is the id of its root.
     ///
     /// A file that a namespace keeps apart belongs to its root (`set_ownership()` of the kernel's `ctl_table_root`), and one that
     /// it only shows has lost the bit to write.
@@ -244,11 +245,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases_are_compared_by_their_numbers() {
-        for (release, since) in
-            [("6.14.0", true), ("6.9.12-amd64", false), ("7.0-rc1", true), ("6.18.44-x", true), ("", false)]
-        {
-            assert_eq!(is_since(release.as_bytes(), (6, 14)), since, "{release}");
-        }
+    fn what_the_container_may_write_itself_is_not_bound() {
+        let own = ["/proc/sys/kernel/pid_max", "/proc/meminfo", "/proc/sys/vm/swappiness"];
+        let look = |path: &str| match path {
+            "/proc/sys/kernel/panic" => None,
+            "/proc/sys/kernel/sysrq" => Some((7, 0o444)),
+            _ => Some((if own.contains(&path) { 7 } else { 0 }, 0o644)),
+        };
+        let native = native(7, look);
+        assert_eq!(native, own[..1], "a setting that is a mount of its own, and its root's to write");
+        let missing: Vec<_> = tops().filter(|node| !bound(&native).any(|it| it.path == node.path)).collect();
+        assert_eq!(missing.iter().map(|node| node.path).collect::<Vec<_>>(), native);
+        assert_eq!(bound(&[]).count(), tops().count());
     }
 }

@@ -36,6 +36,7 @@ impl fmt::Display for Check {
             Self::Integers(count, ..) => write!(f, "{count} integers"),
             Self::PipeSize => write!(f, "to 2 GiB, rounded up to a power of two"),
             Self::Buckets | Self::Hashsize => write!(f, "from 1, rounded up to full pages"),
+            Self::Names(list) => write!(f, "names of `{}`; ENOENT for others", name(list)),
         }
     }
 }
@@ -43,13 +44,17 @@ impl fmt::Display for Check {
 /// What follows the check.
 impl fmt::Display for Tie {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = |path: &'static str| path.rsplit('/').next().unwrap_or(path);
         match *self {
             Self::None => Ok(()),
             Self::Same(other) => write!(f, "; is `{}` too", name(other)),
             Self::Zeroes(other) | Self::ChangeZeroes(other) => write!(f, "; makes `{}` 0", name(other)),
         }
     }
+}
+
+/// The last part of a path.
+fn name(path: &'static str) -> &'static str {
+    path.rsplit('/').next().unwrap_or(path)
 }
 
 #[cfg(test)]

@@ -133,6 +133,12 @@ pub(super) const NODES: &[Node] = &[
     kept("/proc/sys/net/core/rmem_default", Check::Integer(2304, i32::MAX as i64), BUFFERS),
     kept("/proc/sys/net/core/wmem_max", Check::Integer(4608, i32::MAX as i64), BUFFERS),
     kept("/proc/sys/net/core/wmem_default", Check::Integer(4608, i32::MAX as i64), BUFFERS),
+    // net/ipv4/sysctl_net_ipv4.c.
+    kept(
+        "/proc/sys/net/ipv4/tcp_allowed_congestion_control",
+        Check::Names("/proc/sys/net/ipv4/tcp_available_congestion_control"),
+        "One for all network namespaces. What the host allows remains all that `tcp_congestion_control` takes.",
+    ),
     // net/netfilter/nf_conntrack_standalone.c.
     limit("/proc/sys/net/netfilter/nf_conntrack_max", NATURAL, CONNTRACK),
     kept("/proc/sys/net/netfilter/nf_conntrack_expect_max", POSITIVE, CONNTRACK),

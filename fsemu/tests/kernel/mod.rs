@@ -20,6 +20,24 @@ pub(crate) const ROOT: u32 = 1_000_000;
 
 /// Serves these nodes at the path that `test` is given, and sees that the server ends with the mount.
 pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&Path) + Send) {
+    served_by(part, nodes, |root, _| test(root));
+}
+
+/// The thread that serves.
+pub(crate) struct Server(i32);
+
+impl Server {
+    /// How many times it has read: once for each request of the kernel's, if its nodes read nothing. (proc_pid_io(5); the kernel
+    /// counts a call when it is done.)
+    pub(crate) fn reads(&self) -> u64 {
+        let io = std::fs::read_to_string(format!("/proc/self/task/{}/io", self.0)).expect("CONFIG_TASK_IO_ACCOUNTING");
+        let count = io.lines().find_map(|line| line.strip_prefix("syscr: "));
+        count.expect("syscr").parse().expect("a number")
+    }
+}
+
+/// [`served`], for a test that looks at who serves.
+pub(crate) fn served_by(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&Path, &Server) + Send) {
     let values = tempfile::tempdir().expect("a directory");
     let facts = Facts {
         root: ROOT,
@@ -32,7 +50,13 @@ pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&P
     let emulation = Arc::new(Emulation::of(facts, nodes));
     let (sender, receiver) = mpsc::channel::<OwnedFd>();
     // Not of the namespace of the mount, which it would keep.
-    let server = std::thread::spawn(move || fuse::serve(receiver.recv().expect("a device"), emulation, part));
+    let (tell, told) = mpsc::channel();
+    let server = std::thread::spawn(move || {
+        let tid = rustix::thread::gettid().as_raw_nonzero().get();
+        tell.send(Server(tid)).expect("who waits for it");
+        fuse::serve(receiver.recv().expect("a device"), emulation, part)
+    });
+    let by = told.recv().expect("a server");
     let run = move || {
         // SAFETY: the thread has just started and shares its file system attributes with nobody who relies on them;
         // descriptors stay shared.
@@ -42,7 +66,7 @@ pub(crate) fn served(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce(&P
         sender.send(device).expect("a server");
         mount.attach_at(std::fs::File::open("/mnt").expect("/mnt")).expect("attach");
         drop(mount);
-        test(Path::new("/mnt"));
+        test(Path::new("/mnt"), &by);
     };
     let end = std::thread::scope(|scope| scope.spawn(run).join());
     end.unwrap_or_else(|panic| std::panic::resume_unwind(panic));

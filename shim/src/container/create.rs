@@ -300,7 +300,7 @@ async fn build(
     failpoint::hit("create-built", &request.id);
     grounds.hold_root(created.root.take());
     let emulated = std::mem::take(&mut created.emulated);
-    match Hands::of(shared, &order.plan, &request.id, created.pid, emulated) {
+    match Hands::of(shared, &order.plan, &request.id, created.pid, (emulated, &created.native)) {
         Ok(hands) => grounds.traps.take_hands(hands),
         Err(error) => {
             log::warn!(container = request.id.as_str(); "nothing is done on behalf of its processes: {error}")

@@ -57,7 +57,7 @@ struct State {
 
 impl Hands {
     /// For the container of `plan` with this init. `emulated` are the roots of the filesystems of its emulated files, detached
-    /// mounts; none without.
+    /// mounts, none without; `native` are the paths that none of the files stands for.
     ///
     /// # Errors
     /// When init is gone.
@@ -66,11 +66,11 @@ impl Hands {
         plan: &Plan,
         id: &str,
         init: i32,
-        emulated: Vec<OwnedFd>,
+        (emulated, native): (Vec<OwnedFd>, &[String]),
     ) -> std::io::Result<Self> {
         let open = |name: &str| std::fs::File::open(format!("/proc/{init}/ns/{name}")).map(OwnedFd::from);
         let namespaces = [open("user")?, open("net")?];
-        let shown = fsemu::table::bound().filter(|_| !emulated.is_empty());
+        let shown = fsemu::table::bound(native).filter(|_| !emulated.is_empty());
         let covers = covers(&plan.masked_paths, &plan.readonly_paths, shown);
         // What it has been given it may make again.
         let given = plan

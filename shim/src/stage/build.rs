@@ -57,7 +57,10 @@ pub(super) enum Sync {
     /// To init: its id maps are written.
     Mapped,
     /// From init: it is in its cgroups, and all its namespaces but the mount namespace exist.
-    Settled,
+    Settled {
+        /// [`emulation::native`].
+        native: Vec<String>,
+    },
     /// To init: the tree stands and is its root directory. Beside the message is its terminal, when it has one.
     Assembled,
 }
@@ -204,7 +207,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd, 
     }
     let tree = Tree::new(rustix::io::fcntl_dupfd_cloexec(root.fd(), 3).map_err(Failure::at("keep", "the root"))?);
 
-    init.expect(&Sync::Settled)?;
+    let native = init.settled()?;
     clocks::set(order, proc.as_fd(), init.pid, boot)?;
     if let Some(own) = &init.own {
         leaf::limit_to_one(order, own.as_fd())?;
@@ -214,7 +217,7 @@ fn assemble(control: &Channel, order: &BuildOrder, init: &Peer, proc: &OwnedFd, 
     builder.mounts(sources)?;
     failpoint::hit("stage-build-mounted", &order.id);
     if let Some(emulated) = emulated {
-        emulated.bind(control, &builder)?;
+        emulated.bind(control, &builder, native)?;
     }
     let terminal = dev::populate(&builder)?;
     if order.plan.root.readonly {
@@ -327,9 +330,12 @@ impl Peer {
         say(&self.sync, "init", word, fds)
     }
 
-    fn expect(&self, word: &Sync) -> Result<(), Failure> {
-        let said = expect(&self.sync)?;
-        if said == *word { Ok(()) } else { Err(Failure::line(format!("init is out of step: {said:?}, not {word:?}"))) }
+    /// Waits for [`Sync::Settled`].
+    fn settled(&self) -> Result<Vec<String>, Failure> {
+        match expect(&self.sync)? {
+            Sync::Settled { native } => Ok(native),
+            other => Err(Failure::line(format!("init is out of step: {other:?}"))),
+        }
     }
 }
 

@@ -57,10 +57,23 @@ pub(super) fn mount(control: &Channel, order: &BuildOrder) -> Result<Option<Emul
     }
 }
 
+/// What the kernel keeps for the container itself, by path: init's part, which is in all its namespaces. Neither the build stage nor
+/// whoever acts later is in its pid namespace. `proc` is any procfs: `/proc/sys` goes by who looks.
+pub(super) fn native(proc: BorrowedFd<'_>) -> Vec<String> {
+    let look = |path: &str| {
+        let path = path.strip_prefix("/proc/")?;
+        let found = statx(proc, path, AtFlags::empty(), StatxFlags::BASIC_STATS).ok()?;
+        Some((found.stx_uid, found.stx_mode.into()))
+    };
+    // As its user namespace names it.
+    let root = 0;
+    fsemu::table::native(root, look)
+}
+
 impl Emulated {
     /// Binds each file over the one that it stands for, where that is the kernel's, and shows the host's value: not where the
-    /// spec has mounted something, nor where the kernel itself has a value of the container's, which its root may write.
-    pub(super) fn bind(self, control: &Channel, builder: &Builder<'_>) -> Result<(), Failure> {
+    /// spec has mounted something, nor where the kernel itself has a value of the container's ([`native`]).
+    pub(super) fn bind(self, control: &Channel, builder: &Builder<'_>, native: Vec<String>) -> Result<(), Failure> {
         match control.receive::<EmulationServed>().map_err(Failure::at("wait for", "the emulated files"))? {
             Some((EmulationServed(true), _)) => {}
             // The shim knows why.
@@ -76,7 +89,8 @@ impl Emulated {
         if clones.len() < self.0.len() {
             clones = self.0.iter().map(|(_, mount)| clone(mount)).collect::<userns::Result<_>>()?;
         }
-        hand_over(control, &clones)?;
+        let bound: Vec<_> = fsemu::table::bound(&native).collect();
+        hand_over(control, &clones, native)?;
         let outer = if builder.order.nested { of_outer_eci()? } else { Vec::new() };
         for place in PLACES {
             let Some(spec) = mounted(builder.order, place) else { continue };
@@ -85,7 +99,7 @@ impl Emulated {
             let mount = look(&top, place)?.stx_mnt_id;
             // The last directory is that of the next node, as a rule.
             let mut last = None;
-            for node in fsemu::table::bound().filter(|node| is_below(node, place)) {
+            for node in bound.iter().filter(|node| is_below(node, place)) {
                 let Some((directory, name)) = node.path.rsplit_once('/') else { continue };
                 let parent = match last.take() {
                     Some((of, parent)) if of == directory => parent,
@@ -93,7 +107,7 @@ impl Emulated {
                 };
                 let root = shown.iter().find(|shown| shown.part == node.part()).map(|shown| shown.root.as_fd());
                 if let (Some(parent), Some(root)) = (&parent, root) {
-                    cover(builder, root, node, &Spot { parent, name, mount, outer: &outer, read_only })?;
+                    cover(root, node, &Spot { parent, name, mount, outer: &outer, read_only })?;
                 }
                 last = Some((directory, parent));
             }
@@ -128,9 +142,9 @@ fn show(part: Part, mount: &Detached, scratch: &Detached) -> Result<Shown, Failu
 }
 
 /// Gives the shim the mounts, for new ones of procfs and sysfs in the container: clones, which are attached nowhere.
-fn hand_over(control: &Channel, clones: &[Detached]) -> Result<(), Failure> {
+fn hand_over(control: &Channel, clones: &[Detached], native: Vec<String>) -> Result<(), Failure> {
     let clones: Vec<_> = clones.iter().map(Detached::fd).collect();
-    tell(control, &Report::Emulated, &clones)
+    tell(control, &Report::Emulated { native }, &clones)
 }
 
 fn clone(mount: &Detached) -> userns::Result<Detached> {
@@ -150,15 +164,14 @@ struct Spot<'a> {
 }
 
 /// Binds one entry of `root` over a file, if that is one of the host's.
-fn cover(builder: &Builder<'_>, root: BorrowedFd<'_>, node: &Node, spot: &Spot<'_>) -> Result<(), Failure> {
+fn cover(root: BorrowedFd<'_>, node: &Node, spot: &Spot<'_>) -> Result<(), Failure> {
     let Some(place) = there(spot.parent.child(spot.name))? else { return Ok(()) };
     let found = look(&place, node.path)?;
     let is_directory = FileType::from_raw_mode(found.stx_mode.into()) == FileType::Directory;
     let alike = is_directory == matches!(node.kind, Kind::Empty | Kind::Mirror(_));
-    let is_its_own = node.is_native(found.stx_uid, found.stx_mode.into(), builder.order.id_map.host);
     let is_the_hosts =
         found.stx_mnt_id == spot.mount || spot.outer.contains(&(found.stx_dev_major, found.stx_dev_minor));
-    if !is_the_hosts || !alike || is_its_own {
+    if !is_the_hosts || !alike {
         return Ok(());
     }
     match there(Detached::clone_at(root, &node.name()))? {

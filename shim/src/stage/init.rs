@@ -17,7 +17,7 @@ use super::build::{self, Fds, Sync};
 use super::channel::Channel;
 use super::message::{BuildOrder, Failure, Report, Start};
 use super::process::{self, Prepared, Setup};
-use super::{clocks, filter, hooks, namespaces, stdio, tell_of_self};
+use super::{clocks, emulation, filter, hooks, namespaces, stdio, tell_of_self};
 use crate::failpoint;
 
 /// What init has.
@@ -60,7 +60,7 @@ fn live(
     namespaces::join_groups(tasks)?;
     let own_clocks = namespaces::settle(order)?;
     failpoint::hit("stage-init-settled", &order.id);
-    build::say(stage, "the build stage", &Sync::Settled, &[])?;
+    build::say(stage, "the build stage", &Sync::Settled { native: emulation::native(proc.as_fd()) }, &[])?;
 
     let (Sync::Assembled, terminal) = hear(stage)? else {
         return Err(Failure::line("the build stage is out of step"));

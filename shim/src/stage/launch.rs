@@ -63,6 +63,8 @@ pub(crate) struct Created {
     pub(crate) root: Option<OwnedFd>,
     /// The filesystems of its emulated files, detached mounts; none without.
     pub(crate) emulated: Vec<OwnedFd>,
+    /// What none of its files stands for, by path ([`fsemu::table::native`]).
+    pub(crate) native: Vec<String>,
     /// Init, waiting for Start.
     pub(crate) waiting: Waiting,
     /// What is weaker than the spec asks, for the log.
@@ -138,6 +140,7 @@ impl Launcher {
                 terminal: progress.terminal,
                 root: progress.root,
                 emulated: progress.emulated,
+                native: progress.native,
                 waiting: Waiting { control: init },
                 notes: progress.notes,
             }),
@@ -284,6 +287,7 @@ struct Progress {
     terminal: Option<OwnedFd>,
     root: Option<OwnedFd>,
     emulated: Vec<OwnedFd>,
+    native: Vec<String>,
     devices: Option<Vec<OwnedFd>>,
     notes: Vec<String>,
     built: bool,
@@ -376,7 +380,7 @@ impl Progress {
             }
             Report::Terminal => self.terminal = fds.pop(),
             Report::Emulation => self.devices = Some(fds),
-            Report::Emulated => self.emulated = fds,
+            Report::Emulated { native } => (self.emulated, self.native) = (fds, native),
             Report::Root => self.root = fds.pop(),
             Report::Built => self.built = true,
             Report::Ready => self.ready = true,

@@ -110,7 +110,10 @@ pub(crate) enum Report {
     /// [`EmulationServed`] before it looks at them.
     Emulation,
     /// Clones of those mounts are beside the message, detached, in the same order.
-    Emulated,
+    Emulated {
+        /// The rows that this kernel keeps for the container itself, by path ([`fsemu::table::native`]).
+        native: Vec<String>,
+    },
     /// The root mount of the tree, without what is mounted below: a clone of it is beside the message.
     Root,
     /// The tree stands at `root.path`: hooks of the host's namespaces may run, the build stage waits for [`Proceed`]. It is

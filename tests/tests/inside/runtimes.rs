@@ -13,6 +13,28 @@ pub(crate) fn run(runtime: &str, id: &str, script: &str) -> String {
 
 /// The same with these limits, as `linux.resources` has them.
 pub(crate) fn run_limited(runtime: &str, id: &str, limits: &Value, script: &str) -> String {
+    run_config(runtime, id, &config(id, limits, script))
+}
+
+/// [`run`] in one that may mount, of which nothing is hidden or read-only, and that has the container's `/usr`.
+pub(crate) fn run_privileged(runtime: &str, id: &str, script: &str) -> String {
+    let mut config = config(id, &json!({}), script);
+    for set in ["bounding", "effective", "permitted"] {
+        config["process"]["capabilities"][set] = json!(["CAP_SYS_ADMIN"]);
+    }
+    config["linux"]["maskedPaths"] = json!([]);
+    config["linux"]["readonlyPaths"] = json!([]);
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+    // Where the only sysfs is read-only the kernel refuses another one.
+    for options in mounts.iter_mut().filter_map(|mount| mount["options"].as_array_mut()) {
+        options.retain(|option| option != "ro");
+    }
+    mounts.push(json!({ "destination": "/usr", "type": "bind", "source": "/usr", "options": ["rbind", "ro"] }));
+    run_config(runtime, id, &config)
+}
+
+fn config(id: &str, limits: &Value, script: &str) -> Value {
     let mut config = json!({
         "ociVersion": "1.0.2",
         "process": {
@@ -46,6 +68,10 @@ pub(crate) fn run_limited(runtime: &str, id: &str, limits: &Value, script: &str)
     });
     let resources = config["linux"]["resources"].as_object_mut().unwrap();
     resources.extend(limits.as_object().unwrap().clone());
+    config
+}
+
+fn run_config(runtime: &str, id: &str, config: &Value) -> String {
     format!(
         "set -e; mkdir -p /nodes /mnt/{id}/rootfs; cp -a /busybox/. /mnt/{id}/rootfs; cd /mnt/{id}\n\
          cat > config.json <<'END'\n{config}\nEND\n{runtime} --root /run/{id} run {id}; cd /; rm -rf /mnt/{id}"
