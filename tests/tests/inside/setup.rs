@@ -51,6 +51,11 @@ impl Kind {
         bundle.set("/root/readonly", json!(self.readonly))
     }
 
+    /// With a device of the host's besides: for a privileged one engines list all that there are.
+    pub(crate) fn given(self, bundle: Bundle, device: Value) -> Bundle {
+        if self.system { asking_for(bundle, device) } else { bundle.push("/linux/devices", device) }
+    }
+
     /// Where it is started, with this more in the operator's config.
     pub(crate) fn room_with(self, config: &str) -> Room {
         let room = Room::new();
@@ -104,11 +109,14 @@ pub(crate) fn privileged(suite: &str) -> Bundle {
 /// A plain container for a runtime with `grants = "system"`, as engines ask for one with `--device /dev/fuse`.
 pub(crate) fn system(suite: &str) -> Bundle {
     let bundle = on(suite).mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"]);
-    fuse().into_iter().fold(bundle, |bundle, fuse| {
-        let rule =
-            json!({ "allow": true, "type": "c", "major": fuse["major"], "minor": fuse["minor"], "access": "rwm" });
-        bundle.push("/linux/devices", fuse).push("/linux/resources/devices", rule)
-    })
+    fuse().into_iter().fold(bundle, asking_for)
+}
+
+/// With a device of the host's, as `--device` asks for it.
+fn asking_for(bundle: Bundle, device: Value) -> Bundle {
+    let (major, minor) = (&device["major"], &device["minor"]);
+    let rule = json!({ "allow": true, "type": "c", "major": major, "minor": minor, "access": "rwm" });
+    bundle.push("/linux/devices", device).push("/linux/resources/devices", rule)
 }
 
 /// Of the host's devices that engines list, the one that is needed here.
