@@ -115,7 +115,7 @@ fn trap(data: &[u8]) {
             target
         }
         Act::Umount { target, .. } => target,
-        Act::OpenTree { path, .. } | Act::Mknod { path, .. } => path,
+        Act::OpenTree { path, .. } | Act::Setattr { path, .. } | Act::Mknod { path, .. } => path,
     };
     assert!(path.len() < 4096 && !path.contains(&0));
 }

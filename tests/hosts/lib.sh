@@ -52,6 +52,21 @@ build_newest() {
   echo "$name: $what, $((SECONDS - start)) s, $(du -sm "$dir" | cut -f 1) MB"
 }
 
+# install_into ROOT PACKAGE...: installs packages by a chroot's own apt. For a mount namespace of the caller's own: what is mounted
+# here goes with that.
+install_into() {
+  local root=$1
+  shift
+  mount -t proc proc "$root/proc"
+  mount --bind /etc/resolv.conf "$root/etc/resolv.conf" || :
+  # sid may have a Release file older than it promises (see chroot).
+  chroot "$root" env DEBIAN_FRONTEND=noninteractive bash -euc '
+    apt-get -qq -o Acquire::Languages=none -o Acquire::Check-Valid-Until=false update
+    apt-get -qq -o Dpkg::Options::=--force-unsafe-io install -y --no-install-recommends "$@"
+    apt-get clean
+    find /var/lib/apt/lists -type f ! -name lock -delete' install "$@"
+}
+
 # The package mirror that this machine itself uses.
 debian_mirror() {
   apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1

@@ -9,7 +9,7 @@
 //! | a new procfs or sysfs | [`fresh`] | it would show what our covers hide, so the kernel refuses it (`mnt_already_visible`) |
 //! | a bind, open_tree | [`bind`] | a tree with locked mounts below cannot be cloned without them |
 //! | umount2 | [`umount`] | locked mounts keep what they lie on busy |
-//! | remount | [`remount`] | covers do not follow; util-linux feeds ids of the host back |
+//! | remount, mount_setattr | [`remount`] | covers do not follow; util-linux feeds ids of the host back |
 //! | mknod of harmless devices | [`mknod`] | no user namespace may make a device |
 //!
 //! Invariant: nothing is done for a caller that the kernel would not have done for it, were it not for our emulated files and
@@ -31,6 +31,7 @@ mod umount;
 mod visible;
 mod world;
 
+use policy::plan::MountFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +60,8 @@ pub enum Act {
     Umount { target: Vec<u8>, flags: i32 },
     /// open_tree(2) or open_tree_attr(2), without `AT_RECURSIVE`.
     OpenTree { dirfd: i32, path: Vec<u8>, flags: u32 },
+    /// mount_setattr(2) of one mount: without `AT_RECURSIVE`, an id map and a propagation.
+    Setattr { dirfd: i32, path: Vec<u8>, flags: u32, set: u64, clear: u64 },
     /// mknod(2), mknodat(2) of a character device.
     Mknod { dirfd: i32, path: Vec<u8>, mode: u32, device: u64 },
 }
@@ -115,6 +118,9 @@ impl Act {
             Self::OpenTree { dirfd, path, flags } => bind::open_tree(world, caller, *dirfd, path, *flags),
             Self::Umount { target, flags } => umount::umount(world, caller, target, *flags),
             Self::Remount { target, flags, data } => remount::remount(world, caller, target, *flags, data),
+            Self::Setattr { dirfd, path, flags, set, clear } => {
+                remount::setattr(world, caller, (*dirfd, path, *flags), MountFlags { set: *set, clear: *clear })
+            }
             Self::Mknod { dirfd, path, mode, device } => {
                 mknod::mknod(world, number, caller, (*dirfd, path, *mode, *device))
             }

@@ -1,4 +1,4 @@
-//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is. Newer tools begin a remount with open_tree(2), which
+//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is, and mount_setattr(2) of a single mount. Newer tools begin a remount with open_tree(2), which
 //! leads them to mount(2) ([`super::bind::open_tree`]); after that they know no way back, so that fspick(2) is the kernel's.
 //!
 //! * procfs: covers become read-only or writable with the filesystem, and flags that are locked stay, whether the caller names
@@ -13,6 +13,7 @@
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+use policy::plan::MountFlags;
 use rustix::fs::{AtFlags, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags as Flags;
@@ -93,15 +94,42 @@ fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Ou
         return Ok(Outcome::Continue);
     }
     reconfigure(world, &target, flags, "")?;
-    let kernel = match magic(&target)? {
-        PROC => Kernel::Proc,
-        SYSFS => Kernel::Sysfs,
-        _ => return Ok(Outcome::Done),
-    };
+    let Some(kernel) = kernel_of(&target)? else { return Ok(Outcome::Done) };
     let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(&target)?);
     if let Some(mount) = mounts.all.iter().find(|mount| mount.id == id) {
         set_read_only(world, &mounts, kernel, mount, (&target, flags))?;
     }
+    Ok(Outcome::Done)
+}
+
+/// mount_setattr(2): the same of one mount by itself. One that is attached nowhere has no covers, and is the kernel's.
+pub(super) fn setattr(
+    world: &World,
+    caller: &Caller,
+    (dirfd, path, flags): (i32, &[u8], u32),
+    asked: MountFlags,
+) -> Result<Outcome> {
+    if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt"])? {
+        return Ok(Outcome::Continue);
+    }
+    let flags = AtFlags::from_bits_retain(flags);
+    let empty = flags.contains(AtFlags::EMPTY_PATH);
+    let Ok(place) = Place::new(caller, dirfd, path) else { return Ok(Outcome::Continue) };
+    if path.is_empty() && !empty {
+        return Ok(Outcome::Continue);
+    }
+    move_into_link_name_space(world.net.as_fd(), Some(LinkNameSpaceType::Network))?;
+    caller.join("mnt", LinkNameSpaceType::Mount)?;
+    caller.enter()?;
+    let nofollow = if flags.contains(AtFlags::SYMLINK_NOFOLLOW) { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let Ok(target) = place.open(nofollow, empty) else { return Ok(Outcome::Continue) };
+    let (true, Some(kernel)) = (is_root(&target)?, kernel_of(&target)?) else { return Ok(Outcome::Continue) };
+    let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(&target)?);
+    let Some(mount) = mounts.all.iter().find(|mount| mount.id == id) else { return Ok(Outcome::Continue) };
+    let top = Detached::from_fd(rustix::io::fcntl_dupfd_cloexec(&target, 3)?, "a mount");
+    top.set_flags(asked, false).map_err(number_of)?;
+    let is_read_only = asked.set & libc::MOUNT_ATTR_RDONLY != 0;
+    set_read_only(world, &mounts, kernel, mount, (&target, if is_read_only { libc::MS_RDONLY } else { 0 }))?;
     Ok(Outcome::Done)
 }
 
@@ -160,9 +188,9 @@ fn set_read_only(
     Ok(())
 }
 
-fn read_only(flags: u64) -> policy::plan::MountFlags {
+fn read_only(flags: u64) -> MountFlags {
     match flags & libc::MS_RDONLY {
-        0 => policy::plan::MountFlags { set: 0, clear: libc::MOUNT_ATTR_RDONLY },
+        0 => MountFlags { set: 0, clear: libc::MOUNT_ATTR_RDONLY },
         _ => READ_ONLY,
     }
 }
@@ -178,6 +206,15 @@ fn joined(options: &[(String, Option<String>)]) -> String {
 fn is_root(mount: &OwnedFd) -> Result<bool> {
     let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Which of the filesystems with covers a file is of.
+fn kernel_of(file: &OwnedFd) -> Result<Option<Kernel>> {
+    Ok(match magic(file)? {
+        PROC => Some(Kernel::Proc),
+        SYSFS => Some(Kernel::Sysfs),
+        _ => None,
+    })
 }
 
 fn magic(file: &OwnedFd) -> Result<u32> {

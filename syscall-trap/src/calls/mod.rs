@@ -55,6 +55,7 @@ fn decode_for(native: Abi, call: &Call, memory: &impl Memory) -> Decision {
         "umount" => mount::umount(&registers, memory),
         "fsopen" => api::fsopen(&registers, memory),
         "open_tree" | "open_tree_attr" => api::open_tree(&registers, memory),
+        "mount_setattr" => api::mount_setattr(&registers, memory),
         "mknod" => mknod::mknod(&registers, memory),
         "mknodat" => mknod::mknodat(&registers, memory),
         "bpf" => bpf::bpf(&registers, memory),

@@ -182,6 +182,27 @@ fn the_new_calls() {
 }
 
 #[test]
+fn the_flags_of_one_mount() {
+    let attr = |fields: [u64; 4]| strings(b"").at(0x5000, &fields.map(u64::to_ne_bytes).concat());
+    let of = |fields, flags, size| native("mount_setattr", &[5, TARGET, flags, 0x5000, size], &attr(fields));
+    let (readonly, nosuid, idmap) = (1, 2, 0x10_0000);
+    for (set, clear) in [(readonly, 0), (0, readonly), (readonly | nosuid, 0), (nosuid, readonly), (readonly, readonly)]
+    {
+        let act = Act::Setattr { dirfd: 5, path: b"/mnt".to_vec(), flags: 0x1000, set, clear };
+        assert_eq!(of([set, clear, 0, 7], 0x1000, 32), Decision::Act(act));
+        assert_eq!(of([set, clear, 0, 7], 0x9000, 32), CONTINUE, "recursive");
+        assert_eq!(of([set, clear, 1 << 18, 7], 0x1000, 32), CONTINUE, "with a propagation");
+        for size in [0, 24, 40, 1 << 40] {
+            assert_eq!(of([set, clear, 0, 7], 0x1000, size), CONTINUE, "{size}");
+        }
+    }
+    for set in [0, nosuid, readonly | idmap] {
+        assert_eq!(of([set, 0, 0, 7], 0x1000, 32), CONTINUE, "{set:#x}");
+    }
+    assert_eq!(native("mount_setattr", &[5, TARGET, 0, NOWHERE, 32], &attr([1, 0, 0, 0])), CONTINUE);
+}
+
+#[test]
 fn nodes() {
     let memory = strings(b"");
     let mode = u64::from(libc::S_IFCHR | 0o640);
@@ -281,7 +302,7 @@ proptest! {
             ) => prop_assert!(path.len() < 4096 && data.len() < 4096),
             Decision::Act(Act::Bind { source, target, .. }) => prop_assert!(source.len() < 4096 && target.len() < 4096),
             Decision::Act(
-                Act::Umount { target: path, .. } | Act::OpenTree { path, .. } | Act::Mknod { path, .. }
+                Act::Umount { target: path, .. } | Act::OpenTree { path, .. } | Act::Setattr { path, .. } | Act::Mknod { path, .. }
             ) => prop_assert!(path.len() < 4096 && !path.contains(&0)),
             Decision::Answer(Answer::Value(_)) => prop_assert!(false, "nothing is done yet"),
             Decision::Answer(_) | Decision::Sysinfo { .. } | Decision::Bpf(_) => {}

@@ -60,7 +60,7 @@ pub(crate) const MS_MAGIC: u32 = 0xc0ed_0000;
 pub(crate) const MS_MAGIC_MASK: u32 = 0xffff_0000;
 /// umount2(2)
 pub(crate) const MNT_DETACH: u32 = 2;
-/// open_tree(2)
+/// open_tree(2), mount_setattr(2)
 pub(crate) const OPEN_TREE_CLONE: u32 = 1;
 pub(crate) const AT_RECURSIVE: u32 = 0x8000;
 /// The file type in the mode of mknod(2).
@@ -119,6 +119,15 @@ pub const TRAPS: &[Trap] = &[
                  remount is served; else the kernel's",
         reason: "A plain bind and a remount begin so, by the new calls; tools then take mount(2), which is served. After \
                  fspick(2) util-linux knows no way back, so this is where it is led away.",
+    },
+    Trap {
+        calls: &["mount_setattr"],
+        which: "without `AT_RECURSIVE`",
+        when: &[When { argument: 2, mask: AT_RECURSIVE, value: 0 }],
+        answer: "what makes a mount of a proc, a sysfs or a part of one read-only or writable is done, and to the emulated files \
+                 on it, too; else the kernel's",
+        reason: "The emulated files are mounts of their own, and would stay writable: so crun (1.28) makes the `/proc/sys` of its \
+                 containers read-only.",
     },
     Trap {
         calls: &["mknod"],

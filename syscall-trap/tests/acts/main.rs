@@ -95,6 +95,7 @@ const CHECKS: &[Check] = &[
     ("a_bind_takes_locked_mounts_along", binds::a_bind_takes_locked_mounts_along),
     ("a_bind_has_no_other_mounts_below", binds::a_bind_has_no_other_mounts_below),
     ("covers_follow_a_remount", remount::covers_follow_a_remount),
+    ("covers_follow_the_flags_of_a_mount", remount::covers_follow_the_flags_of_a_mount),
     ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),
     ("a_remount_that_is_served_is_led_to_mount_2", remount::a_remount_that_is_served_is_led_to_mount_2),
     ("devices_can_be_opened_wherever_they_are_made", remount::devices_can_be_opened_wherever_they_are_made),

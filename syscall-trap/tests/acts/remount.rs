@@ -60,6 +60,40 @@ pub(crate) fn covers_follow_a_remount(bench: &mut Bench) {
     assert_eq!(bench.once(POOR, &remount("/proc", 0, "hidepid=2")), Outcome::Continue);
 }
 
+pub(crate) fn covers_follow_the_flags_of_a_mount(bench: &mut Bench) {
+    const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
+    let setattr =
+        |path: &str, set, clear| Act::Setattr { dirfd: libc::AT_FDCWD, path: path.into(), flags: 0, set, clear };
+    let shown = |bench: &Bench, path: &str| {
+        bench.container.run(&format!("grep ' {path} ' /proc/self/mountinfo | cut -d' ' -f6 | cut -d, -f1"))
+    };
+    for (top, cover) in [("/proc", "/proc/uptime"), ("/sys", "/sys/kernel/notes")] {
+        assert_eq!(bench.once("$WAIT", &setattr(top, RDONLY, 0)), Outcome::Done);
+        assert_eq!((shown(bench, top), shown(bench, cover)), ("ro".into(), "ro".into()));
+        assert_eq!(bench.once("$WAIT", &setattr(top, 0, RDONLY)), Outcome::Done);
+        assert_eq!((shown(bench, top), shown(bench, cover)), ("rw".into(), "rw".into()));
+    }
+    assert_eq!(shown(bench, "/proc/irq"), "ro", "one that is read-only for good stays so");
+    // By a descriptor, as runtimes do; and with what is locked, which is the kernel's to refuse.
+    let by_fd = |flags: i32| {
+        let (flags, path) = (flags.cast_unsigned(), Vec::new());
+        Act::Setattr { dirfd: 7, path, flags, set: RDONLY, clear: 0 }
+    };
+    assert_eq!(bench.once("exec 7</proc; $WAIT", &by_fd(0)), Outcome::Continue);
+    assert_eq!(bench.once("exec 7</proc; $WAIT", &by_fd(libc::AT_EMPTY_PATH)), Outcome::Done);
+    assert_eq!(shown(bench, "/proc/uptime"), "ro");
+    assert_eq!(
+        bench.once("$WAIT", &setattr("/proc", 0, RDONLY | libc::MOUNT_ATTR_NOSUID)),
+        Outcome::Errno(libc::EPERM)
+    );
+    assert_eq!(shown(bench, "/proc/uptime"), "ro");
+    assert_eq!(bench.once(POOR, &setattr("/proc", 0, RDONLY)), Outcome::Continue);
+    for path in ["/", "/proc/sys", "/none", "/usr/bin", "/srv", ""] {
+        assert_eq!(bench.once("$WAIT", &setattr(path, RDONLY, 0)), Outcome::Continue, "{path}");
+    }
+    assert_eq!(bench.once("$WAIT", &setattr("/proc", 0, RDONLY)), Outcome::Done);
+}
+
 pub(crate) fn owners_that_util_linux_feeds_back_are_left_out(bench: &mut Bench) {
     bench.container.run("mount -t tmpfs -o size=1m,uid=5,gid=6,mode=700 t /srv/a");
     let native = bench.container.run("mount -o remount,size=2m /srv/a");

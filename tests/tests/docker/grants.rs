@@ -4,6 +4,7 @@
 use tests::host::Host;
 
 use crate::config::{File, OWN};
+use crate::inner::{by_debians_tools, script};
 
 on_both_dockers!(
     a_plain_container_of_the_systems_runtime_is_a_system_container,
@@ -11,6 +12,7 @@ on_both_dockers!(
     another_user_has_what_docker_gives,
     only_the_operators_file_decides,
     what_an_image_says_decides_nothing,
+    debians_tools_run_under_dockers_profile,
 );
 
 /// The runtime with a config of its own, while this lives.
@@ -113,4 +115,30 @@ fn only_the_operators_file_decides(host: &Host) {
     let asking =
         "--label eci.grants=system --annotation eci.grants=system -e ECI_GRANTS=system -e SYSBOX_SYSCONT_MODE=TRUE";
     host.sh(&format!("$DOCKER --rm {asking} busybox mount -t tmpfs t /tmp")).failed();
+}
+
+/// Mounts by the new calls, a procfs in a user namespace inside, and bubblewrap: what the loosened profile is for.
+fn debians_tools_run_under_dockers_profile(host: &Host) {
+    let bwrap = "/hosts/sandboxes/trixie/usr/bin/bwrap";
+    if host.sh(&format!("test -x {bwrap}")).status != 0 {
+        let reason = "there is no bubblewrap (tests/hosts/layer sandboxes trixie)";
+        return tests::place::skip("grants::debians_tools_run_under_dockers_profile", reason);
+    }
+    let _config = system(host);
+    let volume = script(
+        host,
+        "cd /tmp; mkdir x; mount -t tmpfs t x; mount -o remount,ro x; ! touch x/f 2> /dev/null; mount -o remount,rw x; touch x/f; umount x
+         mount -t proc p x; cmp x/sys/kernel/random/boot_id /proc/sys/kernel/random/boot_id; umount x; mount -t sysfs s x; umount x
+         mount --bind / x; ls -d x/proc/uptime; umount x; unshare -Urpf --mount-proc sh -c 'echo $$; ls -d /proc/[0-9]*'
+         for all in '' --unshare-all; do
+             /bwrap $all --ro-bind / / --proc /proc --dev /dev --tmpfs /tmp sh -c 'ls -d /proc/1; touch /made 2>&1 | grep -o Read-only'
+         done",
+    );
+    let run = |runtime: &str| {
+        host.sh(&format!("docker run --rm --runtime {runtime} {volume} -v {bwrap}:/bwrap:ro {}", by_debians_tools()))
+    };
+    let wrapped = "/proc/1\nRead-only\n/proc/1\nRead-only";
+    assert_eq!(run(SYSTEM).ok(), format!("x/proc/uptime\n1\n/proc/1\n{wrapped}"));
+    run("named").failed();
+    host.sh("rm /state/script").ok();
 }

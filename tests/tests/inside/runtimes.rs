@@ -1,10 +1,9 @@
 //! Containers in a container, by Debian's own runc and crun, as an engine inside would run them.
 
 use serde_json::{Value, json};
-use tests::room::Room;
-use tests::{Container, place};
+use tests::{Bundle, Container, place};
 
-use crate::setup::{bash, has, on, privileged};
+use crate::setup::{Kind, bash, has};
 
 /// A script that runs a script in a container of an inner runtime, whose root is a copy of `/busybox`.
 pub(crate) fn run(runtime: &str, id: &str, script: &str) -> String {
@@ -93,64 +92,63 @@ async fn says(container: &Container, runtime: &str) {
     }
 }
 
-async fn runs_in_privileged_and_system_containers(suite: &str, runtimes: &[&str]) {
-    let value = "echo 77 > /proc/sys/kernel/panic; mkdir -p /nodes";
-    let container = Container::sleeping(privileged(suite)).await;
-    bash(&container, value).await.ok();
-    for runtime in runtimes {
-        says(&container, runtime).await;
-    }
-    container.end().await;
-    // A plain container, with what its engine masks.
-    let room = Room::new();
-    room.configure("[container]\ngrants = \"system\"\n");
-    let container = room
-        .sleeping(on(suite).mount("cgroup", "cgroup", "/sys/fs/cgroup", &["nosuid", "noexec", "nodev", "ro"]))
-        .await;
-    bash(&container, value).await.ok();
-    for runtime in runtimes {
-        says(&container, runtime).await;
-    }
+/// Runs inner containers of a suite's own runtime.
+async fn run_in(kind: Kind, suite: &str, runtime: &str) {
+    let bundle = kind.on(suite);
+    says_in(kind, bundle, runtime).await;
+}
+
+/// The same in this container. What is bound into inner ones is a directory of the host's: the root may be read-only.
+async fn says_in(kind: Kind, bundle: Bundle, runtime: &str) {
+    let (container, _room) = kind.sleeping(bundle.bind(&place::new_dir("nodes"), "/nodes", &[])).await;
+    bash(&container, "echo 77 > /proc/sys/kernel/panic").await.ok();
+    says(&container, runtime).await;
     container.end().await;
 }
 
-#[tokio::test]
-async fn bookworm() {
-    runs_in_privileged_and_system_containers("bookworm", &["runc"]).await;
+in_kinds!(
+    bookworm_runc: privileged, system;
+    bookworm_crun: privileged, system;
+    trixie_runc: privileged, privileged_read_only, system, system_read_only;
+    trixie_crun: privileged, privileged_read_only, system, system_read_only;
+    sid_runc: privileged, system;
+    sid_crun: privileged, system;
+    newest_runc: privileged, system;
+);
+
+async fn bookworm_runc(kind: Kind) {
+    run_in(kind, "bookworm", "runc").await;
 }
 
-#[tokio::test]
-async fn trixie() {
-    runs_in_privileged_and_system_containers("trixie", &["runc", "crun"]).await;
+async fn bookworm_crun(kind: Kind) {
+    run_in(kind, "bookworm", "crun").await;
 }
 
-#[tokio::test]
-async fn sid() {
-    if has("sid", "runtimes::sid") {
-        runs_in_privileged_and_system_containers("sid", &["runc"]).await;
+async fn trixie_runc(kind: Kind) {
+    run_in(kind, "trixie", "runc").await;
+}
+
+async fn trixie_crun(kind: Kind) {
+    run_in(kind, "trixie", "crun").await;
+}
+
+async fn sid_runc(kind: Kind) {
+    if has("sid", "runtimes::sid_runc") {
+        run_in(kind, "sid", "runc").await;
+    }
+}
+
+async fn sid_crun(kind: Kind) {
+    if has("sid", "runtimes::sid_crun") {
+        run_in(kind, "sid", "crun").await;
     }
 }
 
 /// runc 1.4 asks for its mounts by the new calls.
-#[tokio::test]
-async fn newest() {
+async fn newest_runc(kind: Kind) {
     let runc = place::hosts().join("docker/newest/bin/runc");
     if !runc.exists() {
-        return place::skip("runtimes::newest", "the newest runc is not built (tests/hosts/newest-docker)");
+        return place::skip("runtimes::newest_runc", "the newest runc is not built (tests/hosts/newest-docker)");
     }
-    let container = Container::sleeping(privileged("trixie").bind(&runc, "/usr/local/bin/newest-runc", &["ro"])).await;
-    bash(&container, "echo 77 > /proc/sys/kernel/panic").await.ok();
-    says(&container, "newest-runc").await;
-    container.end().await;
-}
-
-#[tokio::test]
-async fn a_root_that_is_read_only_is_no_hindrance() {
-    let container = Container::sleeping(
-        privileged("trixie").bind(&place::new_dir("nodes"), "/nodes", &[]).set("/root/readonly", json!(true)),
-    )
-    .await;
-    bash(&container, "echo 77 > /proc/sys/kernel/panic").await.ok();
-    says(&container, "runc").await;
-    container.end().await;
+    says_in(kind, kind.on("trixie").bind(&runc, "/usr/local/bin/newest-runc", &["ro"]), "newest-runc").await;
 }

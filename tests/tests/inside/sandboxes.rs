@@ -1,13 +1,20 @@
 //! What makes namespaces of its own: unshare, ip netns, bubblewrap, and mounts as systemd makes them for a service.
 
-use serde_json::json;
-use tests::{Container, place};
+use tests::place;
 
-use crate::setup::{bash, privileged};
+use crate::setup::{Kind, bash};
 
-#[tokio::test]
-async fn unshare_mounts_a_procfs_of_its_own() {
-    let container = Container::sleeping(privileged("trixie")).await;
+in_kinds!(
+    unshare_mounts_a_procfs_of_its_own: privileged, privileged_read_only, system, system_read_only;
+    a_service_s_mounts: privileged, privileged_read_only, system, system_read_only;
+    ip_netns_has_a_sysfs_of_its_network: privileged, privileged_read_only, system, system_read_only;
+    the_files_of_another_network_namespace_can_be_made_read_only: privileged, system;
+    bubblewrap: privileged, privileged_read_only, system, system_read_only;
+    fuse_overlayfs: privileged, privileged_read_only, system, system_read_only;
+);
+
+async fn unshare_mounts_a_procfs_of_its_own(kind: Kind) {
+    let (container, _room) = kind.sleeping(kind.on("trixie")).await;
     let uptime = bash(&container, "unshare -Urpf --mount-proc cut -d ' ' -f 1 /proc/uptime").await;
     assert!(uptime.ok().parse::<f64>().unwrap() < 300.0, "{uptime:?}");
     assert_eq!(
@@ -24,19 +31,17 @@ async fn unshare_mounts_a_procfs_of_its_own() {
 }
 
 /// PrivateTmp=, ProtectSystem=, BindPaths= of systemd.exec(5).
-#[tokio::test]
-async fn a_service_s_mounts() {
+async fn a_service_s_mounts(kind: Kind) {
     let script = "set -e; mount --make-rslave /; mount -t tmpfs -o nosuid,nodev,mode=1777 t /tmp; mkdir /tmp/own; mount --rbind /tmp/own /var/tmp
         mount --bind /usr /usr; mount -o remount,bind,ro /usr; ! touch /usr/x 2> /dev/null; mount -t tmpfs -o ro,nosuid,nodev none /mnt
         mount --rbind / /run; mount --make-rprivate /run; touch /var/tmp/mine; ls /tmp/own; umount -l /run; umount /var/tmp; umount /tmp";
-    let container = Container::sleeping(privileged("trixie")).await;
+    let (container, _room) = kind.sleeping(kind.on("trixie")).await;
     assert_eq!(bash(&container, &format!("unshare -m bash -c '{script}' && ls /tmp")).await.ok(), "mine");
     container.end().await;
 }
 
-#[tokio::test]
-async fn ip_netns_has_a_sysfs_of_its_network() {
-    let container = Container::sleeping(privileged("trixie")).await;
+async fn ip_netns_has_a_sysfs_of_its_network(kind: Kind) {
+    let (container, _room) = kind.sleeping(kind.on("trixie")).await;
     let inside = "ip link set lo up; ls /sys/class/net; ls /sys/firmware | wc -l; echo 888 > /proc/sys/net/core/somaxconn; cat /proc/sys/net/core/somaxconn";
     let script = format!("set -e; ip netns add other; ip link add one type veth peer name two netns other; ip netns exec other sh -c '{inside}'
         cat /proc/sys/net/core/somaxconn; ls /sys/class/net | wc -w; ip netns del other; ls /run/netns | wc -l");
@@ -48,9 +53,8 @@ async fn ip_netns_has_a_sysfs_of_its_network() {
 }
 
 /// It makes everything read-only that mountinfo shows, by its path, also where this leads nowhere in its own namespaces.
-#[tokio::test]
-async fn the_files_of_another_network_namespace_can_be_made_read_only() {
-    let container = Container::sleeping(privileged("trixie")).await;
+async fn the_files_of_another_network_namespace_can_be_made_read_only(kind: Kind) {
+    let (container, _room) = kind.sleeping(kind.on("trixie")).await;
     let (file, mount) =
         ("/proc/sys/net/core/rmem_max", "/busybox/bin/busybox mount -o remount,bind,ro,nosuid,nodev,noexec,relatime");
     let shown = format!("awk '$5 == \"{file}\" {{ print $6 }}' /proc/self/mountinfo | cut -d , -f 1");
@@ -76,33 +80,29 @@ fn have_the_layer(test: &str) -> bool {
     have
 }
 
-#[tokio::test]
-async fn bubblewrap() {
+async fn bubblewrap(kind: Kind) {
     if !have_the_layer("sandboxes::bubblewrap") {
         return;
     }
-    for readonly in [false, true] {
-        let container = Container::sleeping(privileged("trixie").set("/root/readonly", json!(readonly))).await;
-        for options in ["", "--unshare-all", "--unshare-user --uid 1000 --unshare-all"] {
-            for user in ["", "chroot --userspec=1000:1000 / "] {
-                let tree = "--ro-bind / / --proc /proc --dev /dev --tmpfs /tmp";
-                let script = "cut -d ' ' -f 1 /proc/uptime; head -c 3 /dev/zero | wc -c; touch /tmp/x /usr/x 2>&1";
-                let said = bash(&container, &format!("{user}bwrap {options} {tree} sh -c \"{script}\"; true")).await;
-                let lines: Vec<&str> = said.ok().lines().collect();
-                assert!(lines.len() == 3 && lines[0].parse::<f64>().unwrap() < 300.0, "{options} {user}: {said:?}");
-                assert!(lines[1] == "3" && lines[2].contains("Read-only file system"), "{options} {user}: {said:?}");
-            }
+    let (container, _room) = kind.sleeping(kind.on("trixie")).await;
+    for options in ["", "--unshare-all", "--unshare-user --uid 1000 --unshare-all"] {
+        for user in ["", "chroot --userspec=1000:1000 / "] {
+            let tree = "--ro-bind / / --proc /proc --dev /dev --tmpfs /tmp";
+            let script = "cut -d ' ' -f 1 /proc/uptime; head -c 3 /dev/zero | wc -c; touch /tmp/x /usr/x 2>&1";
+            let said = bash(&container, &format!("{user}bwrap {options} {tree} sh -c \"{script}\"; true")).await;
+            let lines: Vec<&str> = said.ok().lines().collect();
+            assert!(lines.len() == 3 && lines[0].parse::<f64>().unwrap() < 300.0, "{options} {user}: {said:?}");
+            assert!(lines[1] == "3" && lines[2].contains("Read-only file system"), "{options} {user}: {said:?}");
         }
-        container.end().await;
     }
+    container.end().await;
 }
 
-#[tokio::test]
-async fn fuse_overlayfs() {
+async fn fuse_overlayfs(kind: Kind) {
     if !have_the_layer("sandboxes::fuse_overlayfs") {
         return;
     }
-    let container = Container::sleeping(privileged("trixie")).await;
+    let (container, _room) = kind.sleeping(kind.on("trixie")).await;
     let script = "set -e; cd /mnt; mkdir l u w m; echo below > l/f; fuse-overlayfs -o lowerdir=l,upperdir=u,workdir=w m 2> /dev/null
         cat m/f; echo above > m/f; cat u/f l/f; umount m; ls m; ls -d m";
     assert_eq!(bash(&container, script).await.ok(), "below\nabove\nbelow\nm");

@@ -161,3 +161,32 @@ async fn what_is_its_own_of_proc_and_sys_is_writable_and_nothing_of_the_hosts() 
     }
     container.end().await;
 }
+
+/// Nodes that an image brings, open to everybody: what they lead to the device cgroup decides, in the first process and in one that
+/// comes later. (Sysbox lets a privileged container read the host's disk by one.)
+#[tokio::test]
+async fn an_images_nodes_lead_to_nothing_of_the_hosts() {
+    let disk = disk();
+    let disk = format!("b {} {}", disk["major"], disk["minor"]);
+    let nodes = [("disk", disk.as_str()), ("mem", "c 1 1"), ("kmsg", "c 1 11"), ("null", "c 1 3")];
+    let bundle = privileged().image_with(|image| {
+        let made = nodes.map(|(name, device)| format!("mknod -m 666 {}/{name} {device}", image.display()));
+        tests::place::sh(&made.join("\n")).ok();
+    });
+    let names = nodes.map(|(name, _)| name).join(" ");
+    let script = format!(
+        "for name in {names}; do for access in r w; do echo $name $(/inside open /$name $access 2>&1 || :); done; done"
+    );
+    let refused = ["disk", "mem", "kmsg"].map(|name| format!("{name} EPERM\n{name} EPERM\n")).concat();
+    let expected = format!("{refused}null ok\nnull ok");
+    let mut container = Container::started(bundle.sh(&format!("{script}; touch /done; sleep 1000"))).await;
+    let later = format!("until [ -e /done ]; do sleep 0.1; done; {script}");
+    assert_eq!(container.sh(&later).await.ok(), expected);
+    assert_eq!(
+        container.sh("stat -c '%F %a %u:%g' /disk /kmsg").await.ok(),
+        "block special file 666 0:0\ncharacter special file 666 0:0"
+    );
+    container.kill("", 9, true).await.unwrap();
+    assert_eq!(container.output().await.stdout.trim(), expected);
+    container.end().await;
+}

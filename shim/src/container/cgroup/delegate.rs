@@ -23,7 +23,10 @@ pub(crate) const LEAF: &str = "init.scope";
 const REPEATED: [&str; 2] = ["memory.max", "cpu.max"];
 
 /// The files of v1 that move processes and say what becomes of groups.
-const V1: [&str; 4] = ["cgroup.procs", "tasks", "cgroup.clone_children", "notify_on_release"];
+const V1: [&str; 4] = ["cgroup.procs", "tasks", CLONE, "notify_on_release"];
+
+/// Whether a new cpuset of v1 begins with what its parent has.
+const CLONE: &str = "cgroup.clone_children";
 
 /// What a kernel without [`LIST`] delegates.
 const V2: &str = "cgroup.procs\ncgroup.threads\ncgroup.subtree_control";
@@ -41,6 +44,9 @@ impl Cgroup {
         for Group { hierarchy, dir } in &self.groups {
             let group = tree::open(dir).map_err(step("open", dir))?;
             if !hierarchy.is_v2() {
+                if hierarchy.has_v1("cpuset") {
+                    fill_children(group.as_fd(), dir)?;
+                }
                 give(group.as_fd(), dir, map, V1.into_iter())?;
                 continue;
             }
@@ -52,6 +58,13 @@ impl Cgroup {
         }
         self.move_holder_to_leaf()
     }
+}
+
+/// A cpuset of v1 begins empty, and an empty one takes no process: the kernel shall give each below what its parent has
+/// (cpuset(7)). runc does that itself, crun fails at it: it opens the files of the group above for writing, and the container's own
+/// limits are not the container's to write.
+fn fill_children(group: BorrowedFd<'_>, dir: &Path) -> Result<(), Error> {
+    tree::write(group, CLONE, "1").map_err(step("write", dir.join(CLONE)))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a group of the host, which no container can rename")]

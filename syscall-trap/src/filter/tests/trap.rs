@@ -79,6 +79,8 @@ fn every_other_row_holds_on_every_abi_that_has_the_call() {
             assert_eq!(is(name, 2, 0x1000), [Some(true); 2], "no clone");
             assert_eq!(is(name, 2, 0x8000), [Some(true); 2], "recursive, but no clone");
         }
+        assert_eq!(is("mount_setattr", 2, 0x1000), [Some(true); 2]);
+        assert_eq!(is("mount_setattr", 2, 0x9000), [Some(false); 2], "recursive");
         for (name, index) in [("mknod", 1), ("mknodat", 2)] {
             let has = abi.number(name).is_some();
             assert_eq!(is(name, index, libc::S_IFCHR | 0o666), [has.then_some(true); 2]);
@@ -135,7 +137,7 @@ fn the_program_is_short() {
     let steps = |nr, arch| run(&program.instructions, &Data { nr, arch, args: [0; 6] }).1;
     let most = (0..600).map(|nr| steps(nr, 0xc000_003e)).max().unwrap();
     assert!(most <= 40, "{most} instructions, whatever the call");
-    assert!(program.instructions.len() < 300, "{} instructions", program.instructions.len());
+    assert!(program.instructions.len() < 320, "{} instructions", program.instructions.len());
 }
 
 #[test]

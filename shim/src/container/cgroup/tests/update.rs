@@ -31,6 +31,11 @@ fn the_containers_root_has_the_group_and_not_its_limits() {
             } else {
                 assert_eq!(theirs, ["cgroup.clone_children", "cgroup.procs", "notify_on_release", "tasks"]);
             }
+            if hierarchy.has_v1("cpuset") {
+                std::fs::create_dir_all(dir.join("a/b")).expect("groups below");
+                let cpus = |dir: &Path| std::fs::read_to_string(dir.join("cpuset.cpus")).expect("cpuset.cpus");
+                assert_eq!(cpus(&dir.join("a/b")), cpus(dir));
+            }
             assert_eq!(dir.join(LEAF).exists(), layout.is_unified());
         }
     }
