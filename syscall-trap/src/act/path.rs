@@ -130,48 +130,5 @@ fn without_slashes(rest: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_procfs_tells_a_process_of_itself_is_the_callers() {
-        let link = |name: &str, rest| Own::Link(name.to_owned(), rest);
-        let none: &[u8] = b"";
-        for (path, expected) in [
-            ("/proc/self/fd/7", link("fd/7", none)),
-            ("/proc/thread-self/fd/7/", link("fd/7", b".")),
-            ("/proc/12/fd/7/a/b", link("fd/7", b"a/b")),
-            ("/dev/fd/3", link("fd/3", none)),
-            ("/proc/self/root//proc", link("root", b"proc")),
-            ("/proc/self/cwd", link("cwd", none)),
-            ("/proc/self/exe", link("exe", none)),
-            ("/proc/self/rooted", Own::Path(b"/proc/12/rooted".to_vec())),
-            ("/proc/self/attr", Own::Path(b"/proc/12/attr".to_vec())),
-            ("/proc/thread-self/comm", Own::Path(b"/proc/12/task/13/comm".to_vec())),
-            ("/proc/self/fd/x", Own::Path(b"/proc/12/fd/x".to_vec())),
-            ("/proc/self/fd/", Own::Path(b"/proc/12/fd/".to_vec())),
-            ("/dev/fd/x", Own::No),
-            ("/proc/selfish/fd/7", Own::No),
-            ("/proc/1/fd/7", Own::No),
-            ("proc/self/fd/7", Own::No),
-            ("/proc/self", Own::No),
-        ] {
-            assert_eq!(own(path.as_bytes(), 12, 13), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_new_file_has_a_directory_and_a_name() {
-        let split = |path: &str| {
-            let place = Place { base: None, rest: path.as_bytes().to_vec(), is_link: false };
-            place.split().map(|(place, name)| (place.rest, name))
-        };
-        let both = |directory: &str, name: &str| Some((directory.as_bytes().to_vec(), name.as_bytes().to_vec()));
-        assert_eq!(split("/dev/null"), both("/dev/", "null"));
-        assert_eq!(split("null"), both("", "null"));
-        assert_eq!(split("/null"), both("/", "null"));
-        for path in ["a/null/", "/", "a/..", "a/.", ""] {
-            assert_eq!(split(path), None, "{path}");
-        }
-    }
-}
+#[expect(clippy::disallowed_methods, reason = "in a tree of the test's own, in a mount namespace of its own")]
+mod tests;
