@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, Statx, StatxAttributes, StatxFlags};
 
 use crate::{Error, Result};
 
@@ -53,7 +53,31 @@ pub fn parse(text: &[u8]) -> Vec<MountEntry> {
 /// # Errors
 /// What statx(2) says.
 pub fn id_of(fd: impl AsFd) -> rustix::io::Result<u64> {
-    rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).map(|stat| stat.stx_mnt_id)
+    of_the_mount(fd).map(|stat| stat.stx_mnt_id)
+}
+
+/// The id of the mount whose root a descriptor is; none where it is something else.
+///
+/// # Errors
+/// What statx(2) says.
+pub fn id_of_root(fd: impl AsFd) -> rustix::io::Result<Option<u64>> {
+    let stat = of_the_mount(fd)?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT).then_some(stat.stx_mnt_id))
+}
+
+/// Whether both descriptors are of one superblock.
+///
+/// # Errors
+/// What statx(2) says.
+pub fn same_superblock(one: impl AsFd, other: impl AsFd) -> rustix::io::Result<bool> {
+    let device = |stat: Statx| (stat.stx_dev_major, stat.stx_dev_minor);
+    Ok(device(of_the_mount(one)?) == device(of_the_mount(other)?))
+}
+
+/// What the kernel itself knows of a file: its mount (`vfs_statx_path()` of fs/stat.c fills that in whatever is asked for) and the
+/// device. A filesystem that is asked for nothing has nothing to wait for, and nobody to refuse (`fuse_getattr()` of fs/fuse/dir.c).
+fn of_the_mount(fd: impl AsFd) -> rustix::io::Result<Statx> {
+    rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::empty())
 }
 
 /// The mounts below directory `path` (absolute, resolved) of the mount `id`: mounts on it, mounts on those, and so on,

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, UnmountFlags};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
@@ -11,7 +11,7 @@ use userns::mount::Detached;
 use userns::mountinfo;
 
 use super::lock::{Lock, Mounts, unmount};
-use super::path::Place;
+use super::path::{Place, is_directory};
 use super::{Caller, Outcome, Result, World, number_of, remount};
 
 /// mount(2) with `MS_BIND`. What the kernel would do or refuse by itself, it does; where only locked mounts stand in the way,
@@ -33,10 +33,7 @@ pub(super) fn mount(world: &World, caller: &Caller, source: &[u8], target: &[u8]
     let target = target.open(OFlags::empty(), false)?;
     // Not even so: it is unbindable, or in another namespace.
     let Ok(tree) = Detached::clone_of(&source, true, "a tree") else { return Ok(Outcome::Continue) };
-    let is_directory = |fd: &OwnedFd| -> Result<bool> {
-        Ok(FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Directory)
-    };
-    if is_directory(&source)? != is_directory(&target)? {
+    if is_directory(&source) != is_directory(&target) {
         // move_mount(2) has another number for it.
         return Err(Errno::NOTDIR);
     }
@@ -48,9 +45,9 @@ pub(super) fn mount(world: &World, caller: &Caller, source: &[u8], target: &[u8]
 /// Takes the mounts of an attached tree away that are not locked: of a bind without `MS_REC` they are no part, and whoever made
 /// it expects to be able to unmount it.
 fn leave_out_others(world: &World, tree: &Detached) -> Result<()> {
-    let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(tree.fd())?);
-    let Some(top) = mounts.all.iter().find(|mount| mount.id == id) else { return Ok(()) };
-    let below = mountinfo::below(&mounts.all, id, &top.mount_point);
+    let mounts = Mounts::read(world)?;
+    let Some(top) = mounts.with_root(tree.fd()) else { return Ok(()) };
+    let below = mountinfo::below(&mounts.all, top.id, &top.mount_point);
     if !below.iter().any(|mount| mounts.lock(world, mount) == Lock::Free) {
         return Ok(());
     }
@@ -87,7 +84,7 @@ pub(super) fn open_tree(world: &World, caller: &Caller, dirfd: i32, path: &[u8],
     };
     let is_served = match mounts {
         None => is_in_the_way(&target),
-        Some(mounts) => remount::is_served(&mounts, &target)?,
+        Some(mounts) => remount::is_served(&mounts, &target),
     };
     if is_served { Err(Errno::NOSYS) } else { Ok(Outcome::Continue) }
 }

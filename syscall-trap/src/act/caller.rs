@@ -91,19 +91,20 @@ impl Caller {
         move_into_link_name_space(self.namespace(name)?.as_fd(), Some(kind))
     }
 
-    /// Takes its root and working directory, ids, user namespace and capabilities, in its mount namespace ([`Caller::join`]): from
-    /// here on this process can do what the caller can, and it is certain that all that has been read of the thread is the
-    /// caller's. (It stays non-dumpable, and in the host's pid namespace, where nobody inside sees it.)
+    /// Takes its root, ids, user namespace and capabilities, in its mount namespace ([`Caller::join`]): from here on this process can
+    /// do what the caller can, and it is certain that all that has been read of the thread is the caller's. (It stays non-dumpable,
+    /// and in the host's pid namespace, where nobody inside sees it.) It does not go to the caller's working directory, whose
+    /// filesystem may be one that answers no more, but stands in the root.
     pub(super) fn enter(&self) -> Result<()> {
-        let (root, cwd) = (self.link("root")?, self.link("cwd")?);
+        let root = self.link("root")?;
         self.still_waits()?;
         self.take_ids()?;
-        let stands = stand(&root, &cwd);
+        let stands = stand(&root);
         move_into_link_name_space(self.user.as_fd(), Some(LinkNameSpaceType::User))?;
         if stands.is_err() {
             // A FUSE filesystem lets in whoever is in the user namespace of its owner, and not even the host's root besides
             // (`fuse_allow_current_process()` of fs/fuse/dir.c).
-            stand(&root, &cwd)?;
+            stand(&root)?;
         }
         let effective = CapabilitySet::from_bits_retain(self.status.effective);
         let sets = CapabilitySets { effective, permitted: effective, inheritable: CapabilitySet::empty() };
@@ -182,10 +183,9 @@ impl Status {
     }
 }
 
-fn stand(root: &OwnedFd, cwd: &OwnedFd) -> Result<()> {
+pub(super) fn stand(root: &OwnedFd) -> Result<()> {
     rustix::process::fchdir(root)?;
-    rustix::process::chroot(".")?;
-    rustix::process::fchdir(cwd)
+    rustix::process::chroot(".")
 }
 
 pub(crate) fn open(dir: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd> {

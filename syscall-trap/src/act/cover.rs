@@ -65,6 +65,11 @@ impl Kernel {
         }
     }
 
+    /// That of a mount, where it is one of them.
+    pub(super) fn of(mount: &MountEntry) -> Option<Self> {
+        [Self::Proc, Self::Sysfs].into_iter().find(|kernel| kernel.name() == mount.fstype)
+    }
+
     /// Where it is mounted, as a rule, below the root.
     pub(super) fn place(self) -> &'static str {
         match self {

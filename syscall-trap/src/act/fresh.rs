@@ -3,15 +3,16 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mount::Detached;
+use userns::mountinfo;
 
 use super::cover::{Kernel, READ_ONLY};
 use super::lock::Mounts;
 use super::option::{self, Atime};
-use super::path::Place;
+use super::path::{Place, is_directory};
 use super::visible::{Visible, visible};
 use super::{Caller, Outcome, Result, World, number_of};
 
@@ -32,11 +33,12 @@ pub(super) fn mount(
         return Ok(Outcome::Continue);
     }
     let place = Place::new(caller, libc::AT_FDCWD, target)?;
-    let read_only = flags & libc::MS_RDONLY != 0;
-    let seen = seen(world, caller, kernel, read_only, Atime::asked(flags))?;
+    let seen = seen(world, caller, kernel, Atime::asked(flags))?;
     if seen == Visible::No {
         return Ok(Outcome::Continue);
     }
+    // Whose own is read-only gets a read-only one, where the kernel would give none that can be written to.
+    let read_only = flags & libc::MS_RDONLY != 0 || seen == Visible::ReadOnly;
     world.come_home()?;
     let tree = world.locked(number, |staging| {
         // Names below /proc/sys are those of these two.
@@ -77,19 +79,19 @@ pub(super) fn mount(
     clippy::disallowed_methods,
     reason = "in the caller's root, and nothing but a mount id is taken of what is found"
 )]
-fn seen(world: &World, caller: &Caller, kernel: Kernel, read_only: bool, atime: Atime) -> Result<Visible> {
+fn seen(world: &World, caller: &Caller, kernel: Kernel, atime: Atime) -> Result<Visible> {
     let root = caller.link("root")?;
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let usual = openat2(root, kernel.place(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
     let below = usual.ok().and_then(Mounts::below);
-    if below.is_some_and(|mounts| visible(world, &mounts, kernel, read_only, atime) == Visible::Yes) {
+    if below.is_some_and(|mounts| visible(world, &mounts, kernel, atime) == Visible::Yes) {
         return Ok(Visible::Yes);
     }
     // The kernel looks under a lock. Here a mount that is taken away meanwhile looks as if nobody could take it away.
     for _ in 0..LOOKS {
         let mounts = Mounts::read(world)?;
-        let found = visible(world, &mounts, kernel, read_only, atime);
+        let found = visible(world, &mounts, kernel, atime);
         if found == Visible::Yes || !mounts.have_changed() {
             return Ok(found);
         }
@@ -102,12 +104,11 @@ const LOOKS: u32 = 100;
 
 /// Attaches a tree as mount(2) does (`do_add_mount()` of fs/namespace.c), whose errors move_mount(2) has not.
 fn attach(tree: &Detached, target: BorrowedFd<'_>) -> Result<()> {
-    let (stat, own) = (rustix::fs::fstat(target)?, rustix::fs::fstat(tree.fd())?);
-    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+    if !is_directory(target) {
         return Err(Errno::NOTDIR);
     }
     // The same filesystem at the same place.
-    if (stat.st_dev, stat.st_ino) == (own.st_dev, own.st_ino) {
+    if mountinfo::same_superblock(target, tree.fd())? && mountinfo::id_of_root(target)?.is_some() {
         return Err(Errno::BUSY);
     }
     tree.attach_at(target)

@@ -78,6 +78,12 @@ impl Mounts {
         told.is_ok_and(|told| told > 0)
     }
 
+    /// The one whose root a descriptor is.
+    pub(super) fn with_root(&self, root: impl AsFd) -> Option<&MountEntry> {
+        let id = mountinfo::id_of_root(root).ok().flatten()?;
+        self.all.iter().find(|entry| entry.id == id)
+    }
+
     /// Those that lie on the mount `id` itself.
     pub(super) fn on(&self, id: u64) -> impl Iterator<Item = &MountEntry> {
         self.all.iter().filter(move |entry| entry.parent == id && entry.id != id)
@@ -113,13 +119,17 @@ impl Mounts {
 /// How many mounts [`Mounts::below`] reads at most.
 const MOST_BELOW: usize = 512;
 
-/// The line that mountinfo would have, with those options alone that something is made of here.
+/// The line that mountinfo would have, with the mount's own options and, of the superblock's, whether it is read-only.
 fn entry(described: &sys::Described) -> MountEntry {
     let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
     let is = |attribute| described.attributes & attribute != 0;
     let (noatime, strict) = (is(libc::MOUNT_ATTR_NOATIME), is(libc::MOUNT_ATTR_STRICTATIME));
     let words = [
         ("ro", is(libc::MOUNT_ATTR_RDONLY)),
+        ("nosuid", is(libc::MOUNT_ATTR_NOSUID)),
+        ("nodev", is(libc::MOUNT_ATTR_NODEV)),
+        ("noexec", is(libc::MOUNT_ATTR_NOEXEC)),
+        ("nosymfollow", is(libc::MOUNT_ATTR_NOSYMFOLLOW)),
         ("noatime", noatime),
         ("nodiratime", is(libc::MOUNT_ATTR_NODIRATIME)),
         ("relatime", !noatime && !strict),
@@ -147,7 +157,7 @@ pub(super) fn unmount(world: &World, mount: &OwnedFd, flags: UnmountFlags) -> Re
 
 #[cfg(test)]
 mod tests {
-    use super::super::option::Atime;
+    use super::super::option::{Atime, flags_of};
     use super::*;
 
     #[test]
@@ -163,8 +173,8 @@ mod tests {
             let MountEntry { id, parent, device, root, mount_point, options, fstype, super_options, .. } =
                 entry.clone();
             let is = |options: &[String]| options.iter().any(|option| option == "ro");
-            let read_only = (is(&options), is(&super_options));
-            (id, parent, device, root, mount_point, fstype, read_only, format!("{:?}", Atime::of(&options)))
+            let (own, atime) = (flags_of(&options), format!("{:?}", Atime::of(&options)));
+            (id, parent, device, root, mount_point, fstype, is(&options), is(&super_options), own, atime)
         };
         let mut expected: Vec<_> = entries.iter().filter(|entry| entry.id == id).chain(below).map(look).collect();
         let mut found: Vec<_> = Mounts::below(&top).unwrap().all.iter().map(look).collect();

@@ -49,7 +49,7 @@ pub(super) fn mknod(
     if !caller.may(CapabilitySet::MKNOD, &["mnt"])? || !caller.is_of(world.user.as_fd())? {
         return Ok(Outcome::Continue);
     }
-    let (place, name) = Place::new(caller, dirfd, path)?.split()?;
+    let Some((place, name)) = Place::new(caller, dirfd, path)?.split() else { return Ok(Outcome::Continue) };
     let mode = Mode::from_raw_mode(mode & 0o7777);
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     let console = if numbers == CONSOLE { console(caller)? } else { None };

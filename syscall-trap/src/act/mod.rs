@@ -56,7 +56,7 @@ pub enum Act {
     Remount { target: Vec<u8>, flags: u64, data: Vec<u8> },
     /// mount(2) with `MS_BIND`, without `MS_REC` and `MS_REMOUNT`.
     Bind { source: Vec<u8>, target: Vec<u8>, flags: u64 },
-    /// umount2(2) without `MNT_DETACH`.
+    /// umount2(2)
     Umount { target: Vec<u8>, flags: i32 },
     /// open_tree(2) or open_tree_attr(2), without `AT_RECURSIVE`.
     OpenTree { dirfd: i32, path: Vec<u8>, flags: u32 },

@@ -6,9 +6,9 @@
 //!
 //! Main type: [`Place`].
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
 
 use super::Result;
@@ -17,9 +17,11 @@ use super::caller::Caller;
 /// A path of the caller's that is not resolved yet.
 #[derive(Debug)]
 pub(super) struct Place {
-    /// Where it begins; none: where it says itself.
+    /// Where it begins; none: at the root.
     base: Option<OwnedFd>,
     rest: Vec<u8>,
+    /// Whether the base is what a link leads to, and not a directory that the caller has given.
+    is_link: bool,
 }
 
 /// What a path means that begins with a link of procfs's to its reader.
@@ -36,51 +38,49 @@ enum Own<'a> {
 impl Place {
     /// Takes what only the host's rights can see, before they are given up. `dirfd` as openat(2) takes it.
     pub(super) fn new(caller: &Caller, dirfd: i32, path: &[u8]) -> Result<Self> {
-        let (name, rest) = match own(path, caller.status.tgid, caller.status.tid) {
-            Own::Link(name, rest) => (name, rest),
-            Own::Path(path) => return Ok(Self { base: None, rest: path }),
-            Own::No if path.starts_with(b"/") || dirfd == libc::AT_FDCWD => {
-                return Ok(Self { base: None, rest: path.to_vec() });
-            }
-            Own::No => (format!("fd/{dirfd}"), path),
+        let at_root = |path: &[u8]| Self { base: None, rest: path.to_vec(), is_link: false };
+        let (name, rest, missing) = match own(path, caller.status.tgid, caller.status.tid) {
+            Own::Link(name, rest) => (name, rest, Errno::NOENT),
+            Own::Path(path) => return Ok(at_root(&path)),
+            Own::No if path.starts_with(b"/") => return Ok(at_root(path)),
+            Own::No if dirfd == libc::AT_FDCWD => ("cwd".to_owned(), path, Errno::NOENT),
+            Own::No => (format!("fd/{dirfd}"), path, Errno::BADF),
         };
         // The descriptor's directory may have gone, or the caller.
-        let missing = if rest.len() == path.len() { Errno::BADF } else { Errno::NOENT };
         let base = caller.link(&name).map_err(|errno| if errno == Errno::NOENT { missing } else { errno })?;
-        Ok(Self { base: Some(base), rest: rest.to_vec() })
+        Ok(Self { base: Some(base), rest: rest.to_vec(), is_link: rest.len() != path.len() })
     }
 
     /// Resolves it, with `flags` beside `O_PATH`. With `empty` a path without a character is where it begins.
     pub(super) fn open(self, flags: OFlags, empty: bool) -> Result<OwnedFd> {
+        let Self { base, rest, is_link } = self;
         let flags = flags | OFlags::PATH | OFlags::CLOEXEC;
-        match (self.base, self.rest.as_slice()) {
-            (Some(base), []) => Ok(base),
-            (None, []) if empty => rustix::fs::openat(CWD, ".", flags, Mode::empty()),
+        match (base, rest.as_slice()) {
+            // The link itself is a file of procfs's that nobody has a use for.
+            (Some(_), []) if is_link && flags.contains(OFlags::NOFOLLOW) => Err(Errno::LOOP),
+            (Some(base), []) if is_link || empty => Ok(base),
+            (_, []) => Err(Errno::NOENT),
             (Some(base), rest) => rustix::fs::openat(base, rest, flags, Mode::empty()),
             (None, rest) => rustix::fs::openat(CWD, rest, flags, Mode::empty()),
         }
     }
 
-    /// The directory that it lies in and its last component, which must have one.
-    pub(super) fn split(mut self) -> Result<(Self, Vec<u8>)> {
-        if self.base.is_none() && self.rest.is_empty() {
-            return Err(Errno::NOENT);
-        }
-        let end = self.rest.iter().rposition(|byte| *byte != b'/').ok_or(Errno::EXIST)? + 1;
-        if end < self.rest.len() {
-            // "Not a directory", and only directories have names with a slash at their end (mknod: ENOENT).
-            return Err(Errno::NOENT);
-        }
+    /// The directory that it lies in and the name of a file that may be made there; none where the kernel makes none, whoever asks.
+    pub(super) fn split(mut self) -> Option<(Self, Vec<u8>)> {
         let start = self.rest.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
         let name = self.rest.split_off(start);
-        if matches!(name.as_slice(), b"." | b"..") {
-            return Err(Errno::EXIST);
+        if matches!(name.as_slice(), b"" | b"." | b"..") {
+            return None;
         }
-        if self.base.is_none() && self.rest.is_empty() {
-            self.rest = b".".to_vec();
-        }
-        Ok((self, name))
+        Some((self, name))
     }
+}
+
+/// Whether a file is a directory, as the kernel remembers it, for its filesystem may not answer. What nobody may know is taken
+/// for one: most mountpoints are.
+pub(super) fn is_directory(file: impl AsFd) -> bool {
+    let stat = rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE);
+    stat.map_or(true, |stat| FileType::from_raw_mode(stat.stx_mode.into()) == FileType::Directory)
 }
 
 /// Looks at the beginning of a path. `pid` and `tid` are the caller's own names for itself.
@@ -120,57 +120,15 @@ fn own(path: &[u8], pid: u32, tid: u32) -> Own<'_> {
     Own::No
 }
 
-fn without_slashes(mut rest: &[u8]) -> &[u8] {
-    while let Some(less) = rest.strip_prefix(b"/") {
-        rest = less;
+/// What follows a link and slashes. A slash at the end asks for a directory.
+fn without_slashes(rest: &[u8]) -> &[u8] {
+    match rest.iter().position(|byte| *byte != b'/') {
+        Some(start) => rest.get(start..).unwrap_or_default(),
+        None if rest.is_empty() => rest,
+        None => b".",
     }
-    rest
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_procfs_tells_a_process_of_itself_is_the_callers() {
-        let link = |name: &str, rest| Own::Link(name.to_owned(), rest);
-        let none: &[u8] = b"";
-        for (path, expected) in [
-            ("/proc/self/fd/7", link("fd/7", none)),
-            ("/proc/thread-self/fd/7/", link("fd/7", none)),
-            ("/proc/12/fd/7/a/b", link("fd/7", b"a/b")),
-            ("/dev/fd/3", link("fd/3", none)),
-            ("/proc/self/root//proc", link("root", b"proc")),
-            ("/proc/self/cwd", link("cwd", none)),
-            ("/proc/self/exe", link("exe", none)),
-            ("/proc/self/rooted", Own::Path(b"/proc/12/rooted".to_vec())),
-            ("/proc/self/attr", Own::Path(b"/proc/12/attr".to_vec())),
-            ("/proc/thread-self/comm", Own::Path(b"/proc/12/task/13/comm".to_vec())),
-            ("/proc/self/fd/x", Own::Path(b"/proc/12/fd/x".to_vec())),
-            ("/proc/self/fd/", Own::Path(b"/proc/12/fd/".to_vec())),
-            ("/dev/fd/x", Own::No),
-            ("/proc/selfish/fd/7", Own::No),
-            ("/proc/1/fd/7", Own::No),
-            ("proc/self/fd/7", Own::No),
-            ("/proc/self", Own::No),
-        ] {
-            assert_eq!(own(path.as_bytes(), 12, 13), expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_new_file_has_a_directory_and_a_name() {
-        let split = |path: &str| {
-            let place = Place { base: None, rest: path.as_bytes().to_vec() };
-            place.split().map(|(place, name)| (place.rest, name))
-        };
-        let both = |directory: &str, name: &str| Ok((directory.as_bytes().to_vec(), name.as_bytes().to_vec()));
-        assert_eq!(split("/dev/null"), both("/dev/", "null"));
-        assert_eq!(split("null"), both(".", "null"));
-        assert_eq!(split("/null"), both("/", "null"));
-        assert_eq!(split("a/null/"), Err(Errno::NOENT));
-        assert_eq!(split("/"), Err(Errno::EXIST));
-        assert_eq!(split("a/.."), Err(Errno::EXIST));
-        assert_eq!(split(""), Err(Errno::NOENT));
-    }
-}
+#[expect(clippy::disallowed_methods, reason = "in a tree of the test's own, in a mount namespace of its own")]
+mod tests;

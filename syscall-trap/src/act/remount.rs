@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use policy::plan::MountFlags;
-use rustix::fs::{AtFlags, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags as Flags;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
@@ -26,11 +26,6 @@ use super::lock::Mounts;
 use super::option;
 use super::path::Place;
 use super::{Caller, Outcome, Result, World, number_of};
-
-/// `PROC_SUPER_MAGIC`, `SYSFS_MAGIC`, `TMPFS_MAGIC` of linux/magic.h.
-const PROC: u32 = 0x9fa0;
-const SYSFS: u32 = 0x6265_6572;
-const TMPFS: u32 = 0x0102_1994;
 
 pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64, data: &[u8]) -> Result<Outcome> {
     if !caller.may(CapabilitySet::SYS_ADMIN, &["mnt"])? {
@@ -46,23 +41,15 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     let mounts = Mounts::read(world)?;
     caller.enter()?;
     let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
-    let id = mountinfo::id_of(&target)?;
-    let (true, Some(mount)) = (is_root(&target)?, mounts.all.iter().find(|mount| mount.id == id)) else {
-        return Ok(Outcome::Continue);
-    };
+    let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
     let options = option::split(data);
-    match (magic(&target)?, options) {
-        (PROC, Ok(options)) => {
-            let data = joined(&options);
-            match reconfigure(world, &target, flags, &data) {
-                // Flags that the caller does not name are taken away, which a lock of theirs does not let.
-                Err(Errno::PERM) => reconfigure(world, &target, flags | option::flags_of(&mount.options), &data)?,
-                done => done?,
-            }
+    match (mount.fstype.as_str(), options) {
+        ("proc", Ok(options)) => {
+            reconfigure_kernels(world, &target, mount, flags, &joined(&options))?;
             set_read_only(world, &mounts, Kernel::Proc, mount, (&target, flags))?;
             Ok(Outcome::Done)
         }
-        (SYSFS, Ok(options)) if options.iter().all(|(key, _)| matches!(key.as_str(), "ro" | "rw")) => {
+        ("sysfs", Ok(options)) if options.iter().all(|(key, _)| matches!(key.as_str(), "ro" | "rw")) => {
             let asked = options.iter().fold(flags, |flags, (key, _)| match key.as_str() {
                 "ro" => flags | libc::MS_RDONLY,
                 _ => flags & !libc::MS_RDONLY,
@@ -73,7 +60,7 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
             set_read_only(world, &mounts, Kernel::Sysfs, mount, (&target, asked))?;
             Ok(Outcome::Done)
         }
-        (TMPFS, Ok(options)) => {
+        ("tmpfs", Ok(options)) => {
             let is_owner = |(key, _): &&(String, Option<String>)| matches!(key.as_str(), "uid" | "gid");
             let kept: Vec<_> = options.iter().filter(|option| !is_owner(option)).cloned().collect();
             if kept.len() == options.len() {
@@ -90,14 +77,14 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
 fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Outcome> {
     caller.enter()?;
     let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
-    if !is_root(&target)? {
-        return Ok(Outcome::Continue);
-    }
-    reconfigure(world, &target, flags, "")?;
-    let Some(kernel) = kernel_of(&target)? else { return Ok(Outcome::Done) };
-    let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(&target)?);
-    if let Some(mount) = mounts.all.iter().find(|mount| mount.id == id) {
-        set_read_only(world, &mounts, kernel, mount, (&target, flags))?;
+    let mounts = Mounts::below(&target).map_or_else(|| Mounts::read(world), Ok)?;
+    let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
+    match Kernel::of(mount) {
+        None => reconfigure(world, &target, flags, "")?,
+        Some(kernel) => {
+            reconfigure_kernels(world, &target, mount, flags, "")?;
+            set_read_only(world, &mounts, kernel, mount, (&target, flags))?;
+        }
     }
     Ok(Outcome::Done)
 }
@@ -123,9 +110,9 @@ pub(super) fn setattr(
     caller.enter()?;
     let nofollow = if flags.contains(AtFlags::SYMLINK_NOFOLLOW) { OFlags::NOFOLLOW } else { OFlags::empty() };
     let Ok(target) = place.open(nofollow, empty) else { return Ok(Outcome::Continue) };
-    let (true, Some(kernel)) = (is_root(&target)?, kernel_of(&target)?) else { return Ok(Outcome::Continue) };
-    let (mounts, id) = (Mounts::read(world)?, mountinfo::id_of(&target)?);
-    let Some(mount) = mounts.all.iter().find(|mount| mount.id == id) else { return Ok(Outcome::Continue) };
+    let mounts = Mounts::below(&target).map_or_else(|| Mounts::read(world), Ok)?;
+    let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
+    let Some(kernel) = Kernel::of(mount) else { return Ok(Outcome::Continue) };
     let top = Detached::from_fd(rustix::io::fcntl_dupfd_cloexec(&target, 3)?, "a mount");
     top.set_flags(asked, false).map_err(number_of)?;
     let is_read_only = asked.set & libc::MOUNT_ATTR_RDONLY != 0;
@@ -134,19 +121,23 @@ pub(super) fn setattr(
 }
 
 /// Whether a remount of what lies there is served: a whole procfs or sysfs, or a tmpfs whose owner util-linux would feed back.
-pub(super) fn is_served(mounts: &Mounts, target: &OwnedFd) -> Result<bool> {
-    if !is_root(target)? {
-        return Ok(false);
-    }
-    let id = mountinfo::id_of(target)?;
+pub(super) fn is_served(mounts: &Mounts, target: &OwnedFd) -> bool {
     let has_owner = |mount: &MountEntry| {
         mount.super_options.iter().any(|option| option.starts_with("uid=") || option.starts_with("gid="))
     };
-    Ok(match magic(target)? {
-        PROC | SYSFS => true,
-        TMPFS => mounts.all.iter().any(|mount| mount.id == id && has_owner(mount)),
+    mounts.with_root(target).is_some_and(|mount| match mount.fstype.as_str() {
+        "proc" | "sysfs" => true,
+        "tmpfs" => has_owner(mount),
         _ => false,
     })
+}
+
+/// The same of a procfs or sysfs. Flags that the caller does not name are taken away, which a lock of theirs does not let: those stay.
+fn reconfigure_kernels(world: &World, top: &OwnedFd, mount: &MountEntry, flags: u64, data: &str) -> Result<()> {
+    match reconfigure(world, top, flags, data) {
+        Err(Errno::PERM) => reconfigure(world, top, flags | option::flags_of(&mount.options), data),
+        done => done,
+    }
 }
 
 /// mount(2) itself, as the caller, of a mount by its descriptor. Changes the working directory.
@@ -201,23 +192,4 @@ fn joined(options: &[(String, Option<String>)]) -> String {
         None => key.clone(),
     };
     options.iter().map(one).collect::<Vec<_>>().join(",")
-}
-
-fn is_root(mount: &OwnedFd) -> Result<bool> {
-    let stat = rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
-    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
-}
-
-/// Which of the filesystems with covers a file is of.
-fn kernel_of(file: &OwnedFd) -> Result<Option<Kernel>> {
-    Ok(match magic(file)? {
-        PROC => Some(Kernel::Proc),
-        SYSFS => Some(Kernel::Sysfs),
-        _ => None,
-    })
-}
-
-fn magic(file: &OwnedFd) -> Result<u32> {
-    // Magic numbers have 32 bits; the field's width differs by architecture.
-    Ok(rustix::fs::fstatfs(file)?.f_type as u32)
 }

@@ -64,7 +64,7 @@ impl World {
         let Ok(nobody) = rustix::io::fcntl_dupfd_cloexec(&own, 3) else { return };
         let _caller = Caller::new(own, None, nobody);
         if let Some(mounts) = Mounts::below(&self.null) {
-            std::hint::black_box(visible(self, &mounts, Kernel::Proc, false, Atime::asked(0)));
+            std::hint::black_box(visible(self, &mounts, Kernel::Proc, Atime::asked(0)));
         }
         // The mounts of a container, as they are read: the heap keeps what it has once had.
         std::hint::black_box(vec![1_u8; 64 << 10]);

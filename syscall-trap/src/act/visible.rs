@@ -18,14 +18,14 @@ use super::{Cover, World};
 pub(super) enum Visible {
     /// Nothing that shows everything.
     No,
-    /// Everything, but nowhere to be written to: nor shall a new one be.
+    /// Everything, but nowhere to be written to: nor can a new one be.
     ReadOnly,
     /// Everything.
     Yes,
 }
 
-/// Looks at the mounts of a namespace that this process is in with the host's rights, for a new mount with these flags.
-pub(super) fn visible(world: &World, mounts: &Mounts, kernel: Kernel, read_only: bool, atime: Atime) -> Visible {
+/// Looks at the mounts of a namespace that this process is in with the host's rights, for a new mount with these times of access.
+pub(super) fn visible(world: &World, mounts: &Mounts, kernel: Kernel, atime: Atime) -> Visible {
     let mut found = Visible::No;
     for mount in &mounts.all {
         if mount.fstype != kernel.name() || mount.root != Path::new("/") || Atime::of(&mount.options) != atime {
@@ -34,7 +34,7 @@ pub(super) fn visible(world: &World, mounts: &Mounts, kernel: Kernel, read_only:
         // Whether it is locked cannot be known of a flag: it is taken to be.
         let is = |options: &[String]| options.iter().any(|option| option == "ro");
         let here = if is(&mount.options) || is(&mount.super_options) { Visible::ReadOnly } else { Visible::Yes };
-        if here == Visible::ReadOnly && (!read_only || found == Visible::ReadOnly) {
+        if here == found {
             continue;
         }
         if shows_everything(world, mounts, kernel, mount) {

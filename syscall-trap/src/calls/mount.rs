@@ -43,11 +43,21 @@ pub(super) fn mount(registers: &Registers, memory: &impl Memory) -> Decided {
 /// `umount2(target, flags)`
 pub(super) fn umount2(registers: &Registers, memory: &impl Memory) -> Decided {
     let flags = registers.word(1);
-    if flags & MNT_DETACH != 0 || flags & !UMOUNT_FLAGS != 0 {
+    if flags & !(UMOUNT_FLAGS | MNT_DETACH) != 0 {
         return Err(Answer::Continue);
     }
     let target = memory::path(memory, registers.long(0))?;
+    // What lies below is no hindrance then.
+    if flags & MNT_DETACH != 0 && !may_be_the_containers(&target) {
+        return Err(Answer::Continue);
+    }
     Ok(Decision::Act(Act::Umount { target, flags: flags.cast_signed() }))
+}
+
+/// Whether a path may be that of the container's own procfs or sysfs.
+fn may_be_the_containers(path: &[u8]) -> bool {
+    let names = path.rsplit(|byte| *byte == b'/');
+    matches!(names.into_iter().find(|name| !matches!(*name, b"" | b".")), Some(b"proc" | b"sys"))
 }
 
 /// `umount(target)`

@@ -157,8 +157,22 @@ fn umounts() {
     let act = |flags| Decision::Act(Act::Umount { target: b"/mnt".to_vec(), flags });
     assert_eq!(native("umount2", &[TARGET, 0], &memory), act(0));
     assert_eq!(native("umount2", &[TARGET, 9], &memory), act(9));
-    for flags in [2, 4, 16, 0x8000_0000] {
+    for flags in [2, 4, 6, 16, 0x8000_0000] {
         assert_eq!(native("umount2", &[TARGET, flags], &memory), CONTINUE, "{flags:#x}");
+    }
+    // A lazy one is looked at where it may be of the container's own.
+    for (path, is_looked_at) in [
+        ("/proc", true),
+        ("sys/./", true),
+        ("/x/proc", true),
+        ("/proc/fs", false),
+        ("/myproc", false),
+        ("/", false),
+        ("", false),
+    ] {
+        let memory = Pages::default().at(TARGET, format!("{path}\0").as_bytes());
+        let act = Decision::Act(Act::Umount { target: path.into(), flags: 10 });
+        assert_eq!(native("umount2", &[TARGET, 10], &memory), if is_looked_at { act } else { CONTINUE }, "{path}");
     }
     assert_eq!(call(Abi::I386, "umount", &[TARGET, 77], &memory), act(0));
 }

@@ -89,10 +89,11 @@ pub const TRAPS: &[Trap] = &[
     },
     Trap {
         calls: &["umount2"],
-        which: "without `MNT_DETACH`",
-        when: &[When { argument: 1, mask: MNT_DETACH, value: 0 }],
-        answer: "locked mounts below are taken along; else the kernel's",
-        reason: "The emulated files on a proc are mounts below it, for which the kernel answers EBUSY.",
+        which: "",
+        when: &[],
+        answer: "locked mounts below are taken along; EBUSY for the container's own `/proc` and `/sys`; else the kernel's",
+        reason: "The emulated files on a proc are mounts below it, for which the kernel answers EBUSY. To the kernel the \
+                 container's own `/proc` is a mount of the host's: EINVAL.",
     },
     Trap {
         calls: &["umount"],

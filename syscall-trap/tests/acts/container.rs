@@ -36,6 +36,15 @@ pub(crate) struct Container {
     silent: Option<Child>,
 }
 
+/// A filesystem at `/srv/deep` that answers nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fuse {
+    /// It lets everybody in, who then waits.
+    Silent,
+    /// It lets nobody in but its owner, who is not in the container.
+    Foreign,
+}
+
 /// A process in the container that waits, for something to be done for it.
 pub(crate) struct Waiting {
     child: Child,
@@ -62,7 +71,7 @@ fn flags(mount: &Detached, set: u64) {
 
 impl Container {
     /// Makes one. The calling process has one thread, and gives up its mount namespace.
-    pub(crate) fn new(silent: bool) -> Self {
+    pub(crate) fn new(fuse: Option<Fuse>) -> Self {
         rustix::process::umask(Mode::empty());
         let host = open("/proc/self/ns/mnt", OFlags::RDONLY);
         let proc = open("/proc", OFlags::PATH);
@@ -76,7 +85,7 @@ impl Container {
         let user = open(&format!("/proc/{init}/ns/user"), OFlags::RDONLY);
         let spaces = ["net", "ipc", "cgroup"].map(|name| open(&format!("/proc/{init}/ns/{name}"), OFlags::RDONLY));
         let pid = open(&format!("/proc/{init}/ns/pid"), OFlags::RDONLY);
-        let fuse = silent.then(|| File::from(open("/dev/fuse", OFlags::RDWR)));
+        let fuse = fuse.map(|fuse| (File::from(open("/dev/fuse", OFlags::RDWR)), fuse));
         let overlay = overlay(user.as_fd());
         assemble(user.as_fd(), &overlay);
         for space in spaces {
@@ -358,12 +367,14 @@ fn emulate(pid: BorrowedFd<'_>) -> Detached {
 }
 
 /// Mounts a filesystem that answers FUSE_INIT (struct fuse_init_out of linux/fuse.h, protocol 7.31) at `/srv/deep`.
-fn mount_fuse(mut fuse: File) -> File {
+fn mount_fuse((mut fuse, kind): (File, Fuse)) -> File {
     let number = fuse.as_raw_fd().to_string();
     let options = [("fd", number.as_str()), ("rootmode", "40000"), ("user_id", "0"), ("group_id", "0")];
     let mut options: Vec<_> =
         options.iter().map(|(key, value)| ((*key).to_owned(), Some((*value).to_owned()))).collect();
-    options.push(("allow_other".to_owned(), None));
+    if kind == Fuse::Silent {
+        options.push(("allow_other".to_owned(), None));
+    }
     let mount = Detached::filesystem("fuse", Some("silent"), &options, &[]).expect("fuse");
     attach(&mount, "/srv/deep");
     let mut request = [0; 16 * 1024];

@@ -167,6 +167,20 @@ pub(crate) fn inner_masks(bench: &mut Bench) {
     ] {
         assert_eq!(bench.once(&nested(fine), &proc_at("/srv/a")), Outcome::Done, "{fine}");
     }
+    // Of sysfs the network namespace counts.
+    let other_net =
+        |before: &str| format!("exec unshare -m sh -c '{before}; exec unshare -Urmn sh -c \"$0\"' \"$WAIT\"");
+    for (mask, outcome) in [
+        ("mount -t tmpfs t /sys/class", Outcome::Continue),
+        ("mount -t tmpfs t /sys/fs/cgroup", Outcome::Done),
+        ("mount -t tmpfs t /sys/class; umount /sys/class", Outcome::Done),
+        ("mount -t tmpfs t /proc/bus", Outcome::Done),
+    ] {
+        let caller = bench.container.waiting(&other_net(mask));
+        let is_there = bench.container.run_beside(caller.pid, "grep -c ' - tmpfs t ' /proc/self/mountinfo");
+        assert_eq!(is_there, if mask.contains("umount") { "0" } else { "1" }, "{mask}");
+        assert_eq!(bench.act(&caller, &sysfs_at("/srv/a")), outcome, "{mask}");
+    }
     // In the same user namespace a mask can be taken away, and hides nothing.
     let same = "exec unshare -m sh -c 'mount --bind /dev/null /proc/version; exec sh -c \"$0\"' \"$WAIT\"";
     assert_eq!(bench.once(same, &proc_at("/srv/a")), Outcome::Done);
@@ -215,4 +229,28 @@ pub(crate) fn what_a_subset_hides_is_covered(bench: &mut Bench) {
     let run = |script: &str| bench.container.run(script);
     assert_eq!(run("ls /srv/a | grep -cx version"), "1", "it is shown");
     assert_eq!(run("cat /srv/a/uptime; wc -c < /srv/a/kallsyms; ls /srv/a/fs | wc -l"), format!("{UPTIME}\n0\n0"));
+}
+
+pub(crate) fn where_the_own_is_read_only(bench: &mut Bench) {
+    let shown = |bench: &Bench, path: &str| {
+        bench.container.run(&format!("awk '$5 == \"{path}\" {{ print $6 }}' /proc/self/mountinfo | cut -d , -f 1"))
+    };
+    let remount = |target: &str, flags: u64| Act::Remount { target: target.into(), flags, data: Vec::new() };
+    for (own, act, cover) in
+        [("/proc", proc_at("/srv/a"), "/srv/a/uptime"), ("/sys", sysfs_at("/srv/a"), "/srv/a/kernel/notes")]
+    {
+        let all = libc::MS_REMOUNT | libc::MS_RDONLY;
+        assert_eq!(bench.once("$WAIT", &remount(own, all)), Outcome::Done);
+        assert_eq!(bench.once("$WAIT", &act), Outcome::Done);
+        assert_eq!([shown(bench, "/srv/a"), shown(bench, cover)], ["ro", "ro"], "{own}");
+        for path in ["/srv/a", cover] {
+            let back = bench.once("$WAIT", &remount(path, libc::MS_REMOUNT | libc::MS_BIND));
+            assert_eq!(back, Outcome::Errno(libc::EPERM), "{path}");
+        }
+        bench.container.run("umount -l /srv/a");
+        assert_eq!(bench.once("$WAIT", &remount(own, libc::MS_REMOUNT)), Outcome::Done);
+        assert_eq!(bench.once("$WAIT", &act), Outcome::Done);
+        assert_eq!([shown(bench, "/srv/a"), shown(bench, cover)], ["rw", "rw"], "{own}");
+        bench.container.run("umount -l /srv/a");
+    }
 }

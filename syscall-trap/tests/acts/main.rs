@@ -14,7 +14,7 @@ mod remount;
 use std::process::Command;
 use std::time::Duration;
 
-use container::{Container, Waiting};
+use container::{Container, Fuse, Waiting};
 use syscall_trap::act::{Act, Cover, Kernel, Outcome, Setup, Shows, World};
 
 /// A container and its helper.
@@ -24,8 +24,8 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    fn new(silent: bool) -> Self {
-        let mut container = Container::new(silent);
+    fn new(fuse: Option<Fuse>) -> Self {
+        let mut container = Container::new(fuse);
         let cover = |of, path: &str, shows, read_only| Cover {
             of,
             path: path.into(),
@@ -77,8 +77,9 @@ impl Bench {
     }
 }
 
-/// The check whose container has a filesystem that does not answer, at `/srv/deep`.
-const SILENT: &str = "a_filesystem_that_does_not_answer";
+/// The checks whose container has a filesystem that does not answer.
+const FUSES: [(&str, Fuse); 2] =
+    [("a_filesystem_that_does_not_answer", Fuse::Silent), ("a_filesystem_of_somebody_else", Fuse::Foreign)];
 
 type Check = (&'static str, fn(&mut Bench));
 
@@ -89,6 +90,7 @@ const CHECKS: &[Check] = &[
     ("flags_and_options", fresh::flags_and_options),
     ("who_may_not", fresh::who_may_not),
     ("inner_masks", fresh::inner_masks),
+    ("where_the_own_is_read_only", fresh::where_the_own_is_read_only),
     ("a_caller_that_dies", fresh::a_caller_that_dies),
     ("a_caller_that_has_left_its_call", fresh::a_caller_that_has_left_its_call),
     ("what_a_subset_hides_is_covered", fresh::what_a_subset_hides_is_covered),
@@ -96,12 +98,17 @@ const CHECKS: &[Check] = &[
     ("a_bind_has_no_other_mounts_below", binds::a_bind_has_no_other_mounts_below),
     ("covers_follow_a_remount", remount::covers_follow_a_remount),
     ("covers_follow_the_flags_of_a_mount", remount::covers_follow_the_flags_of_a_mount),
+    ("a_cover_can_be_remounted", remount::a_cover_can_be_remounted),
     ("owners_that_util_linux_feeds_back_are_left_out", remount::owners_that_util_linux_feeds_back_are_left_out),
     ("a_remount_that_is_served_is_led_to_mount_2", remount::a_remount_that_is_served_is_led_to_mount_2),
     ("devices_can_be_opened_wherever_they_are_made", remount::devices_can_be_opened_wherever_they_are_made),
     ("other_devices_are_not_made", remount::other_devices_are_not_made),
-    (SILENT, remount::a_filesystem_that_does_not_answer),
+    ("a_filesystem_that_does_not_answer", remount::a_filesystem_that_does_not_answer),
+    ("a_filesystem_of_somebody_else", remount::a_filesystem_of_somebody_else),
     ("only_what_is_locked_is_unmounted_along", binds::only_what_is_locked_is_unmounted_along),
+    ("the_containers_own_are_busy", binds::the_containers_own_are_busy),
+    ("flags_of_an_umount", binds::flags_of_an_umount),
+    ("what_is_in_use_goes_with_its_last_user", binds::what_is_in_use_goes_with_its_last_user),
 ];
 
 fn main() {
@@ -109,7 +116,8 @@ fn main() {
     let first = args.next();
     if let Some(name) = first.as_deref().and_then(|arg| arg.strip_prefix("check=")) {
         let (_, check) = CHECKS.iter().find(|(known, _)| *known == name).expect("a check");
-        return check(&mut Bench::new(name == SILENT));
+        let fuse = FUSES.iter().find(|(check, _)| *check == name).map(|(_, fuse)| *fuse);
+        return check(&mut Bench::new(fuse));
     }
     if !std::fs::read_to_string("/proc/self/status").expect("procfs").contains("\nUid:\t0\t") {
         return println!("acts: skipped, needs root");

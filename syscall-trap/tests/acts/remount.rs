@@ -60,13 +60,15 @@ pub(crate) fn covers_follow_a_remount(bench: &mut Bench) {
     assert_eq!(bench.once(POOR, &remount("/proc", 0, "hidepid=2")), Outcome::Continue);
 }
 
+/// Whether what is mounted there is `ro` or `rw`.
+fn shown(bench: &Bench, path: &str) -> String {
+    bench.container.run(&format!("grep ' {path} ' /proc/self/mountinfo | cut -d ' ' -f 6 | cut -d , -f 1"))
+}
+
 pub(crate) fn covers_follow_the_flags_of_a_mount(bench: &mut Bench) {
     const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
     let setattr =
         |path: &str, set, clear| Act::Setattr { dirfd: libc::AT_FDCWD, path: path.into(), flags: 0, set, clear };
-    let shown = |bench: &Bench, path: &str| {
-        bench.container.run(&format!("grep ' {path} ' /proc/self/mountinfo | cut -d' ' -f6 | cut -d, -f1"))
-    };
     for (top, cover) in [("/proc", "/proc/uptime"), ("/sys", "/sys/kernel/notes")] {
         assert_eq!(bench.once("$WAIT", &setattr(top, RDONLY, 0)), Outcome::Done);
         assert_eq!((shown(bench, top), shown(bench, cover)), ("ro".into(), "ro".into()));
@@ -92,6 +94,19 @@ pub(crate) fn covers_follow_the_flags_of_a_mount(bench: &mut Bench) {
         assert_eq!(bench.once("$WAIT", &setattr(path, RDONLY, 0)), Outcome::Continue, "{path}");
     }
     assert_eq!(bench.once("$WAIT", &setattr("/proc", 0, RDONLY)), Outcome::Done);
+}
+
+pub(crate) fn a_cover_can_be_remounted(bench: &mut Bench) {
+    for (flags, expected) in [(libc::MS_RDONLY, "ro"), (0, "rw")] {
+        assert_eq!(bench.once("$WAIT", &remount("/proc/uptime", flags | libc::MS_BIND, "")), Outcome::Done);
+        assert_eq!([shown(bench, "/proc/uptime"), shown(bench, "/proc")], [expected, "rw"]);
+    }
+    for (path, flags) in [("/proc/irq", 0), ("/proc/fs", 0), ("/proc/irq", libc::MS_NOSUID)] {
+        let refused = bench.once("$WAIT", &remount(path, flags | libc::MS_BIND, ""));
+        assert_eq!(refused, Outcome::Errno(libc::EPERM), "{path}");
+        assert_eq!(shown(bench, path), "ro", "{path}");
+    }
+    assert_eq!(bench.once(POOR, &remount("/proc/uptime", libc::MS_RDONLY | libc::MS_BIND, "")), Outcome::Continue);
 }
 
 pub(crate) fn owners_that_util_linux_feeds_back_are_left_out(bench: &mut Bench) {
@@ -169,10 +184,12 @@ pub(crate) fn devices_can_be_opened_wherever_they_are_made(bench: &mut Bench) {
     bench.container.run("mount -t tmpfs -o nodev own /srv/b");
     assert_eq!(bench.once("$WAIT", &mknod("/srv/b/null", 3, 0o666)), Outcome::Done);
     assert_eq!(bench.container.run("grep -c /srv/b/ /proc/self/mountinfo; stat -c %t:%T /srv/b/null"), "0\n1:3");
-    for (path, errno) in
-        [("/usr/null", libc::EROFS), ("/none/x", libc::ENOENT), ("/srv/null/x", libc::ENOTDIR), ("", libc::ENOENT)]
-    {
+    for (path, errno) in [("/usr/null", libc::EROFS), ("/none/x", libc::ENOENT), ("/srv/null/x", libc::ENOTDIR)] {
         assert_eq!(bench.once("$WAIT", &mknod(path, 3, 0o666)), Outcome::Errno(errno), "{path}");
+    }
+    // No names of a new file: the kernel says what is wrong with each.
+    for path in ["", "/", "/srv/x/", "/srv/.."] {
+        assert_eq!(bench.once("$WAIT", &mknod(path, 3, 0o666)), Outcome::Continue, "{path}");
     }
 }
 
@@ -194,7 +211,36 @@ pub(crate) fn other_devices_are_not_made(bench: &mut Bench) {
     assert_eq!(bench.once("$WAIT", &null), Outcome::Done);
 }
 
+/// Of the mount itself the kernel asks nobody.
+fn its_mount_is_the_kernels(bench: &mut Bench) {
+    for script in ["$WAIT", "cd /srv; $WAIT"] {
+        let path = if script == "$WAIT" { "/srv/deep" } else { "deep" };
+        for (act, outcome) in [
+            (Act::Umount { target: path.into(), flags: 0 }, Outcome::Continue),
+            (remount(path, 0, ""), Outcome::Continue),
+            (open_tree(path), Outcome::Continue),
+            (Act::OpenTree { dirfd: libc::AT_FDCWD, path: path.into(), flags: 1 }, Outcome::Continue),
+            (remount(path, libc::MS_BIND | libc::MS_RDONLY, ""), Outcome::Done),
+            (remount(path, libc::MS_BIND, ""), Outcome::Done),
+            (Act::Bind { source: "/".into(), target: path.into(), flags: libc::MS_BIND }, Outcome::Done),
+            (Act::Umount { target: path.into(), flags: 0 }, Outcome::Done),
+            (Act::Proc { target: path.into(), flags: 0, data: Vec::new() }, Outcome::Done),
+            (Act::Umount { target: path.into(), flags: 0 }, Outcome::Done),
+        ] {
+            assert_eq!(bench.once(script, &act), outcome, "{act:?}");
+        }
+    }
+}
+
+pub(crate) fn a_filesystem_of_somebody_else(bench: &mut Bench) {
+    its_mount_is_the_kernels(bench);
+    let inside = Act::Umount { target: "/srv/deep/x".into(), flags: 0 };
+    assert_eq!(bench.once("$WAIT", &inside), Outcome::Continue, "the kernel says EACCES");
+    bench.container.answer_no_more();
+}
+
 pub(crate) fn a_filesystem_that_does_not_answer(bench: &mut Bench) {
+    its_mount_is_the_kernels(bench);
     let target = "/srv/deep/x";
     let proc = |target: &str| Act::Proc { target: target.into(), flags: 0, data: Vec::new() };
     for act in [proc(target), Act::Umount { target: target.into(), flags: 0 }, mknod("/srv/deep/null", 3, 0o666)] {

@@ -115,3 +115,81 @@ async fn fuse_overlayfs(kind: Kind) {
     assert_eq!(bash(&container, script).await.ok(), "MemTotal\n1:3\n0");
     container.end().await;
 }
+
+/// A FUSE of a user's, who alone is let in, at `/mnt/f/m`: `$server`.
+const FUSE: &str = "set -e; as='chroot --userspec=daemon /'; ln -sf /proc/self/mounts /etc/mtab
+    mkdir -p /mnt/f; chown daemon /mnt/f; cd /mnt/f
+    $as mkdir -p /mnt/f/l /mnt/f/u /mnt/f/w /mnt/f/m
+    $as fuse-overlayfs -f -o lowerdir=/mnt/f/l,upperdir=/mnt/f/u,workdir=/mnt/f/w /mnt/f/m > /mnt/log 2>&1 & server=$!
+    until grep -q ' /mnt/f/m .* - fuse' /proc/self/mountinfo; do kill -0 $server || { cat /mnt/log >&2; exit 9; }; sleep 0.05; done
+    $as ls /mnt/f/m; ! ls /mnt/f/m 2> /dev/null";
+
+/// The kernel asks no server before it takes its mount away or changes the mount's flags: it may have died, or hang.
+#[tokio::test]
+async fn a_fuse_whose_server_answers_no_more() {
+    if !have_the_layer("sandboxes::a_fuse_whose_server_answers_no_more") {
+        return;
+    }
+    let container = Container::sleeping(privileged("trixie")).await;
+    for ended in ["kill -KILL $server; wait $server || true", "kill -STOP $server"] {
+        for script in [
+            "umount /mnt/f/m",
+            "/busybox/bin/busybox umount /mnt/f/m",
+            "fusermount3 -u m",
+            "bwrap --ro-bind / / true; umount m",
+            "$as bwrap --ro-bind / / true; umount m",
+            "mount -o remount,bind,ro /mnt/f/m; mount -o remount,bind,rw m; umount m",
+            // Nor of what is mounted on it.
+            "mount -t proc p m; head -c 8 m/meminfo > /dev/null; umount m; mount --bind / m; umount m; umount m",
+        ] {
+            let end = "kill -KILL $server 2> /dev/null || true; ! grep ' /mnt/f' /proc/self/mountinfo";
+            let said = bash(&container, &format!("{FUSE}; {ended}; {script}; {end}")).await;
+            assert_eq!(said.ok(), "", "{ended}; {script}");
+        }
+    }
+    container.end().await;
+}
+
+/// Nor does it matter to a caller with an absolute path that it stands in such a filesystem.
+#[tokio::test]
+async fn a_caller_that_stands_in_a_dead_fuse() {
+    if !have_the_layer("sandboxes::a_caller_that_stands_in_a_dead_fuse") {
+        return;
+    }
+    let container = Container::sleeping(privileged("trixie")).await;
+    let script = "set -e; mkdir -p /mnt/l /mnt/u /mnt/w /mnt/m /mnt/x; mount='/busybox/bin/busybox mount'
+        fuse-overlayfs -f -o timeout=0,lowerdir=/mnt/l,upperdir=/mnt/u,workdir=/mnt/w /mnt/m > /mnt/log 2>&1 & server=$!
+        until grep -q ' /mnt/m .* - fuse' /proc/self/mountinfo; do kill -0 $server; sleep 0.05; done
+        cd /mnt/m; kill -KILL $server; wait $server || true; ! sh -c 'cd .' 2> /dev/null
+        $mount -t proc p /mnt/x; $mount -o remount,ro /mnt/x; head -c 8 /mnt/x/meminfo; echo; umount /mnt/x
+        $mount --bind / /mnt/x; umount /mnt/x; mknod /null c 1 3; echo x > /null; cd /; umount /mnt/m";
+    assert_eq!(bash(&container, script).await.ok(), "MemTotal");
+    container.end().await;
+}
+
+#[tokio::test]
+async fn one_cover_can_be_made_read_only_and_writable_again() {
+    // As an engine makes the settings read-only, with the right to mount.
+    let bundle = privileged("trixie").set("/linux/readonlyPaths", json!(["/proc/sys"]));
+    let container = Container::sleeping(bundle).await;
+    // The topmost: what is read-only has its covers, too.
+    let shown =
+        |path: &str| format!("awk '$5 == \"{path}\" {{ print $6 }}' /proc/self/mountinfo | tail -n 1 | cut -d , -f 1");
+    for mount in ["mount", "/busybox/bin/busybox mount"] {
+        for (path, flags) in
+            [("/proc/uptime", "nosuid,nodev,noexec"), ("/proc/meminfo", "nosuid,nodev,noexec,relatime")]
+        {
+            for option in ["ro", "rw"] {
+                let script = format!("{mount} -o remount,bind,{option},{flags} {path} && {}", shown(path));
+                assert_eq!(bash(&container, &script).await.ok(), option, "{mount} {path}");
+            }
+        }
+        let covers = "/proc/sys/kernel/panic /proc/sys";
+        for path in covers.split(' ') {
+            bash(&container, &format!("{mount} -o remount,bind,rw,nosuid,nodev,noexec {path}")).await.failed();
+            assert_eq!(bash(&container, &shown(path)).await.ok(), "ro", "{mount} {path}");
+        }
+    }
+    assert!(bash(&container, "echo 5 > /proc/sys/kernel/panic").await.failed().contains("Read-only"));
+    container.end().await;
+}
