@@ -57,7 +57,7 @@ conformance: build
 soak:
 	tests/setup
 	ECI_SOAK=1 tests/run -p tests --test soak -- --nocapture
-	ECI_SOAK=1 tests/run -p tests --test security traps:: -- --nocapture
+	ECI_SOAK=1 tests/run -p tests --test security -- traps:: pulse:: --nocapture
 
 # Emulated files and trapped calls on Debian's kernels 6.1, 6.12 and the newest, in a virtual machine. Some three minutes.
 kernels:

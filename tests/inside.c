@@ -239,6 +239,7 @@ static void put(const char *path, const char *text) {
 #include "attacks.h"
 #include "traps.h"
 #include "emulated.h"
+#include "pulse.h"
 #include "programs.h"
 
 // swap ONE OTHER COUNT: exchanges two files for ever, and writes how often into a third, some thousand times a second.
@@ -305,6 +306,8 @@ static const struct {
     {"callers", 0, callers},
     {"flood", 3, flood},
     {"struck", 1, struck},
+    {"pulse", 2, pulse},
+    {"storm", 3, storm},
     {"linger", 1, linger},
     {"takeover", 1, takeover},
     {"silent-fuse", 1, silent_fuse},

@@ -61,9 +61,12 @@ static int mount_count(void) {
     return count;
 }
 
+// How many ways act_somehow() has.
+#define WAYS 12
+
 // What the threads of mount-race change all the time.
 static volatile char type[8] = "proc", target[] = "/tmp/r/a", source[] = "/proc";
-static char descriptor_path[32];
+static char descriptor_path[32], descriptor_node[48];
 static int places[2], moving;
 
 static void *flip_strings(void *unused) {
@@ -85,10 +88,31 @@ static void *flip_files(void *unused) {
     return unused;
 }
 
-// One of the ways to mount something, of which strings change meanwhile.
-static long mount_somehow(unsigned way) {
+// What there was: procfs, those that were not as the container's own, nodes of null, and what stood in place of such a node.
+static long procs, bare, nodes, wrong;
+
+static void see_procfs(int dir, const char *name) {
+    int kind = procfs_at(dir, name);
+    procs += kind != 0;
+    bare += kind < 0;
+}
+
+static long make_node(const char *path) { return mknod(path, S_IFCHR | 0666, makedev(1, 3)); }
+
+// Of what a string names, to be seen before it is anywhere.
+static long clone_somehow(const char *path, const char *at) {
+    int tree = open_tree(path, OPEN_TREE_CLONE);
+    if (tree < 0) return -1;
+    see_procfs(tree, ".");
+    long moved = move_mount(tree, at);
+    close(tree);
+    return moved;
+}
+
+// One of the ways to mount something or to make a node, of which strings change meanwhile.
+static long act_somehow(unsigned way) {
     const char *kind = (const char *)type, *at = (const char *)target;
-    switch (way % 8) {
+    switch (way % WAYS) {
         case 0: return mount("none", at, kind, 0, NULL);
         case 1: return mount("none", descriptor_path, kind, 0, NULL);
         case 2: return mount("none", "/tmp/r/way/x", kind, 0, NULL);
@@ -96,6 +120,10 @@ static long mount_somehow(unsigned way) {
         case 4: return mount((const char *)source, at, NULL, MS_BIND, NULL);
         case 5: return mount("none", at, kind, MS_REMOUNT | (way & 8 ? MS_RDONLY : 0), NULL);
         case 6: return umount2(at, 0);
+        case 7: return make_node(descriptor_node);
+        case 8: return make_node("node");
+        case 9: return make_node("/tmp/r/way/node");
+        case 10: return clone_somehow(way & 16 ? (const char *)source : at, way & 32 ? "/tmp/r/c/x" : "/tmp/r/a");
         default: break;
     }
     int context = syscall(SYS_fsopen, kind, FSOPEN_CLOEXEC), made;
@@ -108,8 +136,25 @@ static long mount_somehow(unsigned way) {
     return moved;
 }
 
-// mount-race SECONDS: mounts, while threads change the strings and files that the calls name. Prints how many calls worked,
-// how many procfs there were, how many of them were not as the container's own, and how many mounts are left over.
+static void clear(int dir, const char *name) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, name);
+    while (umount2(path, MNT_DETACH) == 0) continue;
+}
+
+// Looks at a node and takes it away.
+static void see_node(int dir) {
+    struct stat its;
+    if (fstatat(dir, "node", &its, AT_SYMLINK_NOFOLLOW) < 0) return;
+    nodes++;
+    wrong += !S_ISCHR(its.st_mode) || its.st_rdev != makedev(1, 3);
+    clear(dir, "node");
+    unlinkat(dir, "node", 0);
+}
+
+// mount-race SECONDS: mounts, clones and nodes, while threads change the strings and files that the calls name. Prints how many calls
+// worked, how many procfs there were, how many of them were not as the container's own, how many mounts are left over, how many
+// nodes there were, and how many of them were not of null.
 static void mount_race(char **args) {
     static const char *dirs[] = {"/tmp/r", "/tmp/r/a", "/tmp/r/b", "/tmp/r/c", "/tmp/r/c/x", "/tmp/r/d", "/tmp/r/d/x",
                                  "/tmp/r/way", "/tmp/r/way/x", "/tmp/r/else", "/tmp/r/else/x"};
@@ -125,42 +170,58 @@ static void mount_race(char **args) {
     places[1] = need(open("/tmp/r/b", O_PATH | O_CLOEXEC));
     moving = need(dup(places[0]));
     snprintf(descriptor_path, sizeof descriptor_path, "/proc/self/fd/%d", moving);
+    snprintf(descriptor_node, sizeof descriptor_node, "%s/node", descriptor_path);
     int mounts = mount_count();
     pthread_t threads[] = {start(flip_strings, NULL), start(flip_files, NULL)};
-    long worked = 0, procs = 0, bare = 0;
+    long worked = 0;
     double end = now() + atof(args[0]);
     for (unsigned turn = 0; now() < end; turn++) {
-        worked += mount_somehow(turn) >= 0;
-        worked += mount_somehow(turn / 8) >= 0;
+        worked += act_somehow(turn) >= 0;
+        worked += act_somehow(turn / WAYS) >= 0;
+        for (int i = 0; i < 2; i++) see_node(places[i]);
         for (int i = 0; i < LOOKS; i++) {
-            char path[64];
-            int kind = procfs_at(fds[i], looks[i].name);
-            procs += kind != 0;
-            bare += kind < 0;
-            snprintf(path, sizeof path, "/proc/self/fd/%d/%s", fds[i], looks[i].name);
-            while (turn % 4 == 3 && umount2(path, MNT_DETACH) == 0) continue;
+            see_procfs(fds[i], looks[i].name);
+            if (i > 1) see_node(fds[i]);
+            if (turn % 4 == 3) clear(fds[i], looks[i].name);
         }
     }
     stop = 1;
     for (int i = 0; i < 2; i++) pthread_join(threads[i], NULL);
+    for (int i = 0; i < 2; i++) see_node(places[i]);
     for (int i = 0; i < LOOKS; i++) {
-        char path[64];
-        snprintf(path, sizeof path, "/proc/self/fd/%d/%s", fds[i], looks[i].name);
-        while (umount2(path, MNT_DETACH) == 0) continue;
+        if (i > 1) see_node(fds[i]);
+        clear(fds[i], looks[i].name);
     }
-    printf("%ld %ld %ld %d\n", worked, procs, bare, mount_count() - mounts);
+    printf("%ld %ld %ld %d %ld %ld\n", worked, procs, bare, mount_count() - mounts, nodes, wrong);
     exit(0);
 }
 
-// What becomes of the trapped calls of this thread, with a directory `at`, and the memory that sysinfo(2) should tell.
+// What becomes of the trapped calls of this thread, by their errors: a procfs at `at`, its remount, a clone of it, a bind mount of it,
+// their umount, a node of null, bpf(2). `memory` is what sysinfo(2) should tell.
 static const char *served(const char *at, unsigned long memory) {
+    static char said[128];
+    const char *beside = "/tmp/r/b", *node = "/tmp/r/node";
     struct sysinfo info;
     if (sysinfo(&info) < 0 || info.totalram * info.mem_unit != memory) return "another machine";
-    if (mount("proc", at, "proc", 0, NULL) < 0) return error_name(-1);
+    const char *mounted = error_name(mount("proc", at, "proc", 0, NULL));
     struct statfs fs;
-    if (statfs(at, &fs) < 0 || fs.f_type != PROC_MAGIC) return "mounted elsewhere";
+    if (!strcmp(mounted, "done") && (statfs(at, &fs) < 0 || fs.f_type != PROC_MAGIC)) return "mounted elsewhere";
+    const char *remounted = error_name(mount(NULL, at, NULL, MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL));
+    int tree = open_tree(at, OPEN_TREE_CLONE);
+    const char *cloned = error_name(tree);
+    if (tree >= 0) close(tree);
+    const char *bound = error_name(mount(at, beside, NULL, MS_BIND, NULL));
+    if (!strcmp(bound, "done") && (statfs(beside, &fs) < 0 || umount2(beside, 0) < 0)) return "bound elsewhere";
     // It has covers, so that the kernel itself says EBUSY.
-    return error_name(umount2(at, 0));
+    const char *unmounted = error_name(umount2(at, 0));
+    const char *made = error_name(make_node(node));
+    struct stat its;
+    if (!strcmp(made, "done") && (stat(node, &its) < 0 || its.st_rdev != makedev(1, 3))) return "another node";
+    umount2(node, MNT_DETACH), unlink(node);
+    // BPF_OBJ_GET of nothing, which is EFAULT to the kernel.
+    const char *program = error_name(syscall(SYS_bpf, 7, NULL, 0));
+    snprintf(said, sizeof said, "%s %s %s %s %s %s %s", mounted, remounted, cloned, bound, unmounted, made, program);
+    return said;
 }
 
 static unsigned long memory_here(void) {
@@ -209,6 +270,7 @@ static void callers(char **args) {
                                   "other-user", "no-capabilities", "nested", "nested-without-pid", "no-descriptors", "lost-directory",
                                   "no-new-privileges"};
     make_dir("/tmp/r"), make_dir("/tmp/r/a"), make_dir("/tmp/r/a/tmp"), make_dir("/tmp/r/a/tmp/r"), make_dir("/tmp/r/a/tmp/r/a");
+    make_dir("/tmp/r/b"), make_dir("/tmp/r/a/tmp/r/b");
     unsigned long memory = memory_here();
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         const char *kind = kinds[i], *at = "/tmp/r/a";

@@ -6,7 +6,7 @@
 
 /// Every failpoint, in the order in which a container's life reaches them.
 #[cfg(any(feature = "failpoints", test))]
-pub(crate) const NAMES: [&str; 24] = [
+pub(crate) const NAMES: [&str; 26] = [
     "create-planned",
     "create-leased",
     "create-grouped",
@@ -21,12 +21,14 @@ pub(crate) const NAMES: [&str; 24] = [
     "create-done",
     "start-begun",
     "stage-init-starting",
+    "start-trapped",
     "start-done",
     "exec-begun",
     "stage-exec-joined",
     "stage-exec-untold",
     "stage-exec-cloned",
     "stage-exec-ready",
+    "exec-trapped",
     "exec-done",
     "exit-seen",
     "delete-begun",

@@ -6,11 +6,12 @@ use containerd_shim_protos::api;
 use containerd_shim_protos::protobuf::well_known_types::any::Any;
 use containerd_shim_protos::shim_async::TaskClient;
 use serde_json::{Value, json};
+use ttrpc::context;
 
 use crate::bundle::Bundle;
 use crate::output::Output;
 use crate::place;
-use crate::shim::{Answer, How, Shim, deadline};
+use crate::shim::{Answer, How, PATIENCE, Shim, deadline};
 use crate::stdio::Pipes;
 
 /// A task: created, perhaps started.
@@ -123,10 +124,10 @@ impl Container {
         self.wait_process("").await.expect("wait").exit_status
     }
 
-    /// Waits for the end of an exec, or its own.
+    /// Waits for the end of an exec, or its own: what runs may take longer than a request.
     pub async fn wait_process(&self, exec: &str) -> Answer<api::WaitResponse> {
         let request = api::WaitRequest { id: self.id(), exec_id: exec.into(), ..Default::default() };
-        Ok(self.shim.task.wait(deadline(), &request).await?)
+        Ok(self.shim.task.wait(context::with_duration(PATIENCE * 2), &request).await?)
     }
 
     /// What is known of it, or of an exec.

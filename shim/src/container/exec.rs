@@ -130,9 +130,11 @@ impl Container {
         };
         let stage = lock(&exec.stage).take();
         let stage = stage.map_or_else(|| self.shared.launcher.exec_stage(), Ok)?;
-        let executed = stage
-            .exec(&order, fds, |pid| process.exists_as(pid), |listener| self.grounds.traps.serve(listener))
-            .await?;
+        let serve = |listener| {
+            failpoint::hit("exec-trapped", &self.id);
+            self.grounds.traps.serve(listener)
+        };
+        let executed = stage.exec(&order, fds, |pid| process.exists_as(pid), serve).await?;
         for note in &executed.notes {
             log::warn!(container = self.id.as_str(), exec = process.id.as_str(); "{note}");
         }

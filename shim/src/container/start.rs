@@ -23,7 +23,11 @@ impl Container {
         let waiting = lock(&self.waiting).take();
         let outcome = match waiting {
             Some(waiting) => {
-                let serve = |listener| self.grounds.traps.serve(listener);
+                let serve = |listener| {
+                    // Init waits for the word that its traps are served.
+                    failpoint::hit("start-trapped", &self.id);
+                    self.grounds.traps.serve(listener)
+                };
                 waiting.start(serve).await.map_err(Error::from)
             }
             None => Err(Error::Failed("the container's init is not waiting".to_owned())),

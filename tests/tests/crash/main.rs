@@ -8,3 +8,4 @@ mod ranges;
 mod shim_dies;
 mod stage_dies;
 mod stopped;
+mod untrapped;

@@ -21,6 +21,7 @@ mod modes;
 mod mount_destinations;
 mod nested;
 mod programs;
+mod pulse;
 mod races;
 mod sockets;
 mod traps;

@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tests::{Bundle, Container, place, shim, until};
 
+use crate::pulse;
 use crate::traps::{act_stage, children};
 
 fn bundle() -> Bundle {
@@ -115,16 +116,19 @@ async fn a_shim_that_is_killed_takes_its_act_stage_along_and_holds_nobody_up() {
     container.start_process("e").await.unwrap();
     let stages: Vec<u32> = [stage].into_iter().chain(children(stage)).collect();
     let pid = Pid::from_raw(i32::try_from(container.shim.pid).unwrap()).unwrap();
-    kill_process(pid, Signal::KILL).unwrap();
-    // Each of these has the limit of a request.
-    assert_eq!(other.sh(mounts).await.ok(), "MemTotal");
-    assert_eq!(other.sh("head -c 8 /proc/meminfo; /inside sysinfo > /dev/null").await.ok(), "MemTotal");
-    for pid in stages {
-        until("the end of its act stage", || fs::metadata(format!("/proc/{pid}/root")).is_err()).await;
-    }
-    let deleted = shim::call_delete(&container.bundle.dir, &container.bundle.id);
-    assert!(deleted.status.success(), "{deleted:?}");
-    until("the end of init", || fs::metadata(format!("/proc/{}/root", container.pid)).is_err()).await;
+    let before = pulse::alone(&other).await;
+    let end = async {
+        kill_process(pid, Signal::KILL).unwrap();
+        for pid in stages {
+            until("the end of its act stage", || fs::metadata(format!("/proc/{pid}/root")).is_err()).await;
+        }
+        let deleted = shim::call_delete(&container.bundle.dir, &container.bundle.id);
+        assert!(deleted.status.success(), "{deleted:?}");
+        until("the end of init", || fs::metadata(format!("/proc/{}/root", container.pid)).is_err()).await;
+    };
+    let (meanwhile, ()) = pulse::beside(&other, end).await;
+    println!("before a shim is killed: {before}; across it: {meanwhile}");
+    meanwhile.goes_on();
     let next = Container::sleeping(bundle()).await;
     assert_eq!(next.sh(mounts).await.ok(), "MemTotal");
     next.end().await;

@@ -2,6 +2,8 @@
 
 use tests::{Bundle, Container};
 
+use crate::pause::{pause, resume};
+
 /// proc_uptime(5): for how long the reader's machine has been up, seconds.
 async fn uptime(container: &Container) -> f64 {
     let output = container.sh("cut -d ' ' -f 1 /proc/uptime").await;
@@ -65,4 +67,41 @@ async fn init_starts_after_the_boot() {
         // Clock ticks, of which there are 100 a second.
         assert!(numbers[0] / 100 <= numbers[1], "{output:?}");
     }
+}
+
+/// Seconds since the boot by `/proc/uptime`, by sysinfo(2), and by how old init is; when the boot was by `/proc/stat`.
+async fn clocks(container: &Container) -> [f64; 4] {
+    let script = "cut -d ' ' -f 1 /proc/uptime; /inside sysinfo | cut -d ' ' -f 1; \
+                  awk '{ ticks = $22 } END { getline < \"/proc/uptime\"; print $1 - ticks / 100 }' /proc/1/stat; \
+                  awk '/^btime/ { print $2 }' /proc/stat";
+    let output = container.sh(script).await;
+    let numbers: Vec<f64> = output.ok().split_whitespace().map(|number| number.parse().unwrap()).collect();
+    numbers.try_into().unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+/// The kernel's freezer stops tasks and no clock, as under any runtime.
+#[tokio::test]
+async fn a_pause_stops_no_clock() {
+    let container = Container::sleeping(Bundle::new().with_inside()).await;
+    let file = format!("/proc/{}/root/proc/uptime", container.pid);
+    let shown = || std::fs::read_to_string(&file).unwrap().split(' ').next().unwrap().parse::<f64>().unwrap();
+    let before = clocks(&container).await;
+    let since = host_uptime();
+    pause(&container).await.unwrap();
+    let first = shown();
+    tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+    // Who looks from outside sees it go on meanwhile.
+    let second = shown();
+    assert!(second - first >= 1.4, "{first}, and then {second}");
+    resume(&container).await.unwrap();
+    let passed = host_uptime() - since;
+    let after = clocks(&container).await;
+    for at in 0..3 {
+        // sysinfo(2) has whole seconds.
+        assert!(after[at] - before[at] >= passed - 1.0, "{passed}: {before:?}, and then {after:?}");
+        assert!(after[at] <= host_uptime() - since + before[at] + 1.5, "{passed}: {before:?}, and then {after:?}");
+    }
+    // Rounded from two clocks.
+    assert!((after[3] - before[3]).abs() <= 1.0, "{before:?}, and then {after:?}");
+    container.end().await;
 }

@@ -251,6 +251,40 @@ async fn a_range_outlives_the_container_that_first_had_it_while_a_member_runs() 
     third.end().await;
 }
 
+/// A setting of the network namespace that the kernel has for the host alone.
+const OF_THE_NETWORK: &str = "/proc/sys/net/core/rmem_max";
+
+#[tokio::test]
+async fn what_one_wrote_of_a_shared_network_outlives_its_shim() {
+    let writable = || Bundle::new().set("/linux/readonlyPaths", json!([]));
+    let writer = Container::sleeping(writable()).await;
+    let network = format!("/proc/{}/ns/net", writer.pid);
+    let reader = Container::sleeping(writable().namespace("network", Some(&network))).await;
+    assert_ne!(writer.shim.pid, reader.shim.pid);
+    let host = std::fs::read_to_string(OF_THE_NETWORK).unwrap();
+    let read = format!("cat {OF_THE_NETWORK}");
+    writer.sh(&format!("echo 7777777 > {OF_THE_NETWORK}")).await.ok();
+    assert_eq!(reader.sh(&read).await.ok(), "7777777");
+    let shim = rustix::process::Pid::from_raw(i32::try_from(writer.shim.pid).unwrap()).unwrap();
+    rustix::process::kill_process(shim, rustix::process::Signal::KILL).unwrap();
+    // Before and after containerd has cleaned up.
+    for value in ["8888888", "9999999"] {
+        let kept = reader.sh(&read).await.ok().to_owned();
+        assert_eq!(kept, if value == "8888888" { "7777777" } else { "8888888" });
+        assert_eq!(reader.sh(&format!("echo {value} > {OF_THE_NETWORK}; {read}")).await.ok(), value);
+        let deleted = tests::shim::call_delete(&writer.bundle.dir, &writer.bundle.id);
+        assert!(deleted.status.success(), "{deleted:?}");
+    }
+    tests::room::remove_layer(&writer.bundle);
+    // A third one, which joins what is left, has it too.
+    let network = format!("/proc/{}/ns/net", reader.pid);
+    let third = Container::sleeping(writable().namespace("network", Some(&network))).await;
+    assert_eq!(third.sh(&read).await.ok(), "9999999");
+    assert_eq!(std::fs::read_to_string(OF_THE_NETWORK).unwrap(), host);
+    third.end().await;
+    reader.end().await;
+}
+
 #[tokio::test]
 async fn namespaces_of_two_containers_are_not_joined_by_one() {
     let one = Container::sleeping(Bundle::new()).await;

@@ -6,12 +6,12 @@ use tests::stdio::Pipes;
 use tests::{Bundle, Container};
 use ttrpc::Code;
 
-async fn pause(container: &Container) -> Result<(), tests::shim::Failure> {
+pub(crate) async fn pause(container: &Container) -> Result<(), tests::shim::Failure> {
     let request = api::PauseRequest { id: container.id(), ..Default::default() };
     Ok(container.shim.task.pause(deadline(), &request).await.map(drop)?)
 }
 
-async fn resume(container: &Container) -> Result<(), tests::shim::Failure> {
+pub(crate) async fn resume(container: &Container) -> Result<(), tests::shim::Failure> {
     let request = api::ResumeRequest { id: container.id(), ..Default::default() };
     Ok(container.shim.task.resume(deadline(), &request).await.map(drop)?)
 }

@@ -133,6 +133,29 @@ async fn many_at_once_are_all_answered() {
     container.end().await;
 }
 
+/// What a container's processes had answered is in the log of its end, at the level of debug messages.
+#[tokio::test]
+async fn the_log_tells_how_many_calls_were_trapped() {
+    let debug = || How { debug: true, ..How::default() };
+    let container = Container::sleeping_as(limited().all_capabilities(), &debug()).await;
+    for _ in 0..3 {
+        container.exec(&["/inside", "sysinfo"]).await.ok();
+    }
+    // A clone of a directory of its own is the kernel's, one of a procfs has the answer that leads tools away.
+    container.sh("mkdir /tmp/a /tmp/b").await.ok();
+    container.exec(&["/inside", "clone", "/tmp/a", "/tmp/b"]).await.ok();
+    assert_eq!(container.exec(&["/inside", "clone", "/proc", "/tmp/b"]).await.failed().trim(), "ENOSYS");
+    container.end().await;
+    let line = container.shim.logged("traps: ").await;
+    assert!(line.contains("level=debug") && line.contains("3 served, 1 continued, 1 refused"), "{line}");
+    assert!(line.contains(&format!("container={}", container.id())), "{line}");
+    // Of one that had none there is nothing to tell.
+    let quiet = Container::sleeping_as(limited(), &debug()).await;
+    quiet.end().await;
+    quiet.shim.logged("msg=deleted").await;
+    assert!(!quiet.shim.log().contains("traps: "), "{}", quiet.shim.log());
+}
+
 #[tokio::test]
 async fn when_the_shim_is_killed_trapped_calls_fail_and_the_process_goes_on() {
     let script = "while :; do /inside sysinfo > /tmp/said; mv /tmp/said /tmp/last; sleep 0.1; done";
