@@ -1,8 +1,9 @@
 //! What makes namespaces of its own: unshare, ip netns, bubblewrap, and mounts as systemd makes them for a service.
 
-use tests::place;
+use serde_json::json;
+use tests::{Container, place};
 
-use crate::setup::{Kind, bash};
+use crate::setup::{Kind, bash, privileged};
 
 in_kinds!(
     unshare_mounts_a_procfs_of_its_own: privileged, privileged_read_only, system, system_read_only;
