@@ -10,6 +10,7 @@ on_each_docker!(
     limits_are_set_and_change_while_it_runs,
     who_takes_more_memory_than_allowed_is_killed,
     a_stopped_container_starts_again_with_its_data_and_its_ids,
+    a_restart_is_a_boot,
     events_come_in_their_order,
 );
 
@@ -132,6 +133,31 @@ fn a_stopped_container_starts_again_with_its_data_and_its_ids(host: &Host) {
     host.sh("$DOCKER -d --name four busybox sleep 1000").ok();
     assert_eq!(map("four"), first);
     host.sh("docker rm -f four").ok();
+}
+
+fn a_restart_is_a_boot(host: &Host) {
+    // Whole seconds of the boot, of the uptime and of now, in that order.
+    let clocks = || {
+        let script = "awk '/^btime/ { print $2 }' /proc/stat; cut -d . -f 1 /proc/uptime; date +%s";
+        let output = host.sh(&format!("docker exec one sh -c \"{}\"", script.replace('$', "\\$")));
+        let numbers: Vec<i64> = output.ok().lines().map(|line| line.parse().unwrap()).collect();
+        <[i64; 3]>::try_from(numbers).unwrap_or_else(|_| panic!("{output:#?}"))
+    };
+    let boot_id = || host.sh("docker exec one cat /proc/sys/kernel/random/boot_id").ok().to_owned();
+    host.sh("$DOCKER -d --name one busybox sleep 1000").ok();
+    host.until("[ $(docker exec one cut -d . -f 1 /proc/uptime) -ge 3 ]");
+    let (before, id) = (clocks(), boot_id());
+    assert_eq!(boot_id(), id, "one for its life");
+    host.sh("docker restart -t 0 one").ok();
+    let (after, next) = (clocks(), boot_id());
+    assert!(id.len() == 36 && next.len() == 36 && id != next, "{id} {next}");
+    // It was up for three seconds.
+    assert!(after[0] >= before[0] + 2, "{before:?}, and then {after:?}");
+    assert!(after[1] <= after[2] - before[0] - 2, "{before:?}, and then {after:?}");
+    for [boot, up, now] in [before, after] {
+        assert!((now - boot - up).abs() <= 2, "{before:?}, and then {after:?}");
+    }
+    host.sh("docker rm -f one").ok();
 }
 
 fn events_come_in_their_order(host: &Host) {

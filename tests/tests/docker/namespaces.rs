@@ -14,6 +14,8 @@ on_each_docker!(
     namespaces_of_runcs_containers_are_refused_with_what_to_do,
 );
 
+on_both_dockers!(what_one_wrote_of_a_shared_network_outlives_its_shim);
+
 /// The user namespace, and the map, of the process that runs this.
 const IDS: &str = "readlink /proc/self/ns/user; cat /proc/self/uid_map /proc/self/gid_map";
 
@@ -141,6 +143,27 @@ fn a_member_outlives_the_container_whose_namespaces_it_has(host: &Host) {
     assert_eq!(ids("member"), before);
     assert_ne!(ids("next"), before, "the range is still the member's");
     host.sh("docker rm -f member next").ok();
+}
+
+fn what_one_wrote_of_a_shared_network_outlives_its_shim(host: &Host) {
+    let file = "/proc/sys/net/core/rmem_max";
+    let write =
+        |name: &str, value: &str| host.sh(&format!("docker exec {name} sh -c 'echo {value} > {file}'")).ok().len();
+    let read = |name: &str| host.sh(&format!("docker exec {name} cat {file}")).ok().to_owned();
+    let of_host = host.sh(&format!("cat {file}")).ok().to_owned();
+    host.sh("$DOCKER -d --privileged --name first busybox sleep 1000").ok();
+    host.sh("$DOCKER -d --privileged --name member --network=container:first busybox sleep 1000").ok();
+    write("first", "7777777");
+    assert_eq!(read("member"), "7777777");
+    host.sh("kill -KILL $(ps -o ppid= -p $(docker inspect -f '{{.State.Pid}}' first))").ok();
+    host.until("[ \"$(docker inspect -f '{{.State.Status}}' first)\" = exited ]");
+    assert_eq!(read("member"), "7777777");
+    write("member", "8888888");
+    assert_eq!(read("member"), "8888888");
+    host.sh("docker rm first").ok();
+    assert_eq!(read("member"), "8888888");
+    assert_eq!(host.sh(&format!("cat {file}")).ok(), of_host);
+    host.sh("docker rm -f member").ok();
 }
 
 fn namespaces_of_runcs_containers_are_refused_with_what_to_do(host: &Host) {
