@@ -6,6 +6,7 @@
 //! * [`groups`]: the machine's cgroups.
 //! * [`host::Host`]: a Debian with containerd of its own, driven through `ctr`.
 //! * [`room::Room`]: leases and an operator's config of a test's own.
+//! * [`rows`]: the rows of docs/emulation.md, as questions to a container.
 //! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
 //! * [`terminal::Terminal`]: a program on a terminal.
 //! * [`tools`]: what a container's tools say of its machine.
@@ -26,6 +27,7 @@ pub mod leftovers;
 pub mod output;
 pub mod place;
 pub mod room;
+pub mod rows;
 pub mod shim;
 pub mod stdio;
 pub mod terminal;

@@ -1,10 +1,11 @@
 //! What the containers of a pod share of it, and what each has for itself.
 
 use serde_json::json;
+use tests::rows::Row;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, place};
 
-use super::{Row, SEE, answers, change, listed, rows, with};
+use super::{SEE, answers, change, listed, rows, with};
 use crate::setup::{bash, privileged};
 
 const MIB: u64 = 1 << 20;

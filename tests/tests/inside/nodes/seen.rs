@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use tests::Container;
+use tests::rows::Row;
 
-use super::{Row, SEE, answers, change, listed, rows, script_in_quotes, with};
+use super::{SEE, answers, change, listed, rows, script_in_quotes, with};
 use crate::runtimes;
 use crate::setup::{bash, privileged};
 

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::json;
+use tests::rows::{Row, Takes};
 use tests::{Bundle, Container};
 
-use super::{Row, SEE, Takes, answers, host_values, listed, rows, with};
+use super::{SEE, answers, host_values, listed, rows, with};
 use crate::setup::{bash, on, privileged};
 
 /// What a script says of a row under a word.
