@@ -114,6 +114,8 @@ impl Cover {
             return Ok(());
         }
         if let Shows::Emulated { filesystem, name, by_groups } = &self.shows {
+            // Without what it shows, nothing is to be had: the kernel's own file would be seen.
+            world.emulated.get(*filesystem).ok_or(Errno::PERM)?;
             let mut directory = place_of_emulated(*filesystem);
             if let Some(view) = view.filter(|_| *by_groups) {
                 directory.push_str(&format!("/{view}"));

@@ -54,6 +54,7 @@ pub struct World {
     /// The one in which mounts are locked.
     locking: OwnedFd,
     pub(super) covers: Vec<Cover>,
+    /// None where there are none, and where the kernel gives those of the container only once (before Linux 6.15).
     pub(super) emulated: Vec<Emulated>,
     pub(super) null: OwnedFd,
     empty: OwnedFd,
@@ -101,7 +102,11 @@ impl World {
         let proc = Detached::filesystem("proc", Some("proc"), &[], &[]).map_err(number_of)?.into_fd();
         leave_the_host()?;
         let (null, empty) = furnish()?;
-        let emulated = setup.emulated.into_iter().enumerate().map(adopt).collect::<Result<_>>()?;
+        // Those of a stage that has died went with its mount namespace, where they could only be moved there.
+        let emulated = match setup.emulated.into_iter().enumerate().map(adopt).collect::<Result<_>>() {
+            Err(Errno::INVAL) => Vec::new(),
+            emulated => emulated?,
+        };
         let own = open(proc.as_fd(), "thread-self/ns/mnt")?;
         let locking = locking_namespace(proc.as_fd(), setup.user.as_fd())?;
         let mut covers = setup.covers;
