@@ -110,7 +110,7 @@ fn kernel(host: &Host) -> Vec<Finding> {
             yes(at_least((6, 3))),
             at_least((6, 3)),
             Weaker,
-            "a tmpfs of the host that is bound into a container shows its owners as nobody (6.3)",
+            "a tmpfs of the host, such as the /dev/shm of a pod, is not bound into a container (6.3)",
         ),
         finding(
             "cgroups",

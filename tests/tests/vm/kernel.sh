@@ -15,6 +15,8 @@ check_a_container_starts_and_executes() {
   has "the log" "$(cat containerd.log)" "containerd successfully booted"
   is "what the log says is missing" "$(grep 'runs without' containerd.log)" ""
 }
+# since VERSION: whether the kernel is that new.
+since() { printf '%s\n' "$1" "$(uname -r)" | sort -CV; }
 readonly() { echo "--mount type=bind,src=$1,dst=$2,options=rbind:ro"; }
 
 check_the_look_at_the_host_finds_what_they_take() {
@@ -95,12 +97,121 @@ check_harmless_devices_are_made_and_others_are_not() {
   refused "not permitted" inside own head -c 1 /nodes/disk
 }
 
+check_every_row_shows_takes_and_refuses_what_it_says() {
+  local path word value error before text
+  works $RUN --detach --privileged "$IMAGE" beside sleep 1000
+  # A network namespace of a user's own has nothing of net/core on 6.1; a pid namespace has a pid_max of its own since 6.14.
+  is_here() { [ -e "$1" ] && { [[ $1 != /proc/sys/net/* ]] || since 6.12; } && { [[ $1 != */pid_max ]] || ! since 6.14; }; }
+  is "somaxconn is there" "$(inside own sh -c '[ -e /proc/sys/net/core/somaxconn ]; echo $?')" "$(since 6.12; echo $?)"
+  while IFS= read -r line; do is_here "${line%% *}" && echo "$line"; done < rows > expected
+  for path in /proc/sys/kernel/{sysrq,yama/ptrace_scope} /sys/devices/virtual/dmi/id/product_uuid; do
+    grep -q "^$path " expected || fail "this kernel lacks $path"
+  done
+  sed -n 's/^\([^ ]*\) takes .*/\1/p' expected | uniq > kept
+  cat $(cat kept) > hosts
+  inside own /usr/bin/env PATH=/usr/bin /usr/bin/bash -s < rows.sh 2>&1 | sort > said
+  since 6.14 && sed -i '/pid_max /d' said
+  is "what differs" "$(sort expected | diff - said)" ""
+  is "the host's" "$(cat $(cat kept) | diff hosts -)" ""
+  is "another container's" "$(inside beside sh -c "cat $(grep -v /net/ kept | tr '\n' ' ')" | diff <(cat $(grep -v /net/ kept)) -)" ""
+  # The host's own kernel refuses the same, by the same number; page-cluster had no end yet in 6.1.
+  while read -r path word value error; do
+    [ "$word" = refuses ] && { [[ $path != */page-cluster ]] || since 6.12; } || continue
+    before=$(<"$path")
+    text=$( (echo "$value" > "$path") 2>&1)
+    is "the host's $path takes $value" "${text##*: }" "$error"
+    [ "$(<"$path")" = "$before" ] || echo "$before" > "$path"
+  done < expected
+  # One id for each container, of the host's.
+  for id in own beside; do inside $id cat /sys/devices/virtual/dmi/id/product_uuid; done > ids
+  cat /sys/devices/virtual/dmi/id/product_uuid >> ids
+  is "ids" "$(sort -u ids | wc -l) $(cut -c -24 ids | sort -u)" "3 0f3c5a1e-6b1d-4c58-9f0e-"
+  gone beside
+}
+
+check_what_makes_mounts_and_namespaces_of_its_own_works() {
+  cat > shows.sh << 'SHOWS'
+PATH=/usr/sbin:/usr/bin:/bin
+mkdir -p /mnt/x /run; cd /mnt/x; mount -t tmpfs t .; cd /mnt/x
+bwrap --unshare-user --uid 1000 --unshare-all --ro-bind / / --proc /proc --dev /dev sh -c 'head -n 1 /proc/meminfo; id -u; touch /bwrap' 2>&1 | tr -s ' '
+ip netns add other; ip netns exec other sh -c 'ip link set lo up; ls /sys/class/net; ls /sys/firmware; head -c 8 /proc/meminfo'; echo; ip netns del other
+mkdir l u w m; echo below > l/f; fuse-overlayfs -o lowerdir=l,upperdir=u,workdir=w m 2> /dev/null; echo above > m/f; cat u/f l/f; umount m
+mount -t overlay o -o lowerdir=l,upperdir=u,workdir=w m; cat m/f; rm m/f; stat -c %F u/f; umount m
+cd /; umount /mnt/x
+unshare -m sh -ec 'mount --make-rslave /; mount -t tmpfs -o nosuid,nodev,mode=1777 t /tmp; mkdir /tmp/own /var/tmp 2> /dev/null || :
+  mount --rbind /tmp/own /var/tmp; mount --bind /bin /bin; mount -o remount,bind,ro /bin; ! touch /bin/x 2> /dev/null; touch /var/tmp/mine; ls /tmp/own'
+mount -o remount,hidepid=2 /proc; grep -o hidepid=[a-z]* /proc/self/mountinfo; mount -o remount,hidepid=0 /proc
+mount -o remount,ro /proc; (echo 5 > /proc/sys/kernel/panic) 2>&1 | grep -o Read-only; mount -o remount,rw /proc; echo 5 > /proc/sys/kernel/panic
+for mount in mount "busybox mount"; do
+  $mount -t tmpfs t /mnt/x; $mount -o remount,ro /mnt/x; touch /mnt/x/f 2> /dev/null || echo ro; $mount -o remount,rw /mnt/x; touch /mnt/x/f; umount /mnt/x
+done
+mount -t binfmt_misc b /proc/sys/fs/binfmt_misc 2>&1 | head -n 1; mountpoint -q /proc/sys/fs/binfmt_misc && ls /proc/sys/fs/binfmt_misc && umount /proc/sys/fs/binfmt_misc
+SHOWS
+  local binfmt
+  # A binfmt_misc of a user namespace's own came with 6.7.
+  binfmt=$(since 6.7 && echo "register status " || echo "mount: /proc/sys/fs/binfmt_misc: permission denied. ")
+  is "what it says" "$(inside own /usr/bin/bash -s < shows.sh 2>&1 | tr '\n' ' ')" \
+    "MemTotal: $((LIMIT / 1024)) kB 1000 touch: cannot touch '/bwrap': Read-only file system lo MemTotal above below above character special file mine hidepid=invisible Read-only ro ro $binfmt"
+  # A root that is read-only.
+  works $RUN --detach --privileged --read-only --memory-limit $((256 << 20)) $(readonly /usr /usr) $(readonly /usr/lib /lib) \
+    $(readonly /usr/lib64 /lib64) "$IMAGE" fixed sleep 1000
+  refused "Read-only" inside fixed touch /x
+  works inside fixed sh -ec '/usr/bin/mount -t proc p /tmp; head -c 8 /tmp/meminfo; /usr/bin/umount /tmp; mount -t tmpfs t /tmp; touch /tmp/x; umount /tmp'
+  is "its memory" "$(inside fixed sh -c 'free -k | sed -n 2p | tr -s " " | cut -d " " -f 2; nproc; grep -c ^processor /proc/cpuinfo' | tr '\n' ' ')" "262144 1 1 "
+  gone fixed
+}
+
+check_a_tmpfs_of_the_hosts_is_bound_where_it_can_be_mapped() {
+  # As the CRI makes it for a pod.
+  local shm=/run/containerd/io.containerd.grpc.v1.cri/sandboxes/pod/shm
+  mkdir -p $shm && mount -t tmpfs -o mode=1777 shm $shm
+  touches() { $RUN --rm --mount type=bind,src=$shm,dst=/dev/shm,options=rbind:rw "$IMAGE" pod touch /dev/shm/made; }
+  if since 6.3; then
+    works touches
+    is "the owner, on the host" "$(stat -c %u $shm/made)" 0
+  else
+    refused "can't mount $shm because $shm is on tmpfs, which cannot be id-mapped: its owners would show as nobody; [mounts] unmappable = \"plain\" in /etc/eci/config.toml allows that" touches
+    ctr container rm pod > /dev/null 2>&1
+    mkdir -p /etc/eci && printf '[mounts]\nunmappable = "plain"\n' > /etc/eci/config.toml
+    works touches
+    rm -r /etc/eci
+  fi
+  umount $shm && rm -r "${shm%/pod/shm}"
+}
+
 check_an_inner_runc_runs_and_sees_them() {
   works inside own sh -ec 'for controller in $(cat /sys/fs/cgroup/cgroup.controllers); do
       echo "+$controller" > /sys/fs/cgroup/cgroup.subtree_control; done
     mkdir -p /b/rootfs/bin /b/rootfs/proc /b/rootfs/sys /b/rootfs/dev; cd /b; cp /bin/busybox rootfs/bin/; ln -sf busybox rootfs/bin/sh
     /usr/sbin/runc spec; sed -i "s/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"sh\", \"-c\", \"busybox head -n 1 \/proc\/meminfo; echo \$\$; exit 7\"/" config.json'
   is "what it says" "$(inside own sh -c 'cd /b; /usr/sbin/runc --root /b/run run inner; echo $?' 2>&1 | tr -s ' \n' ' ')" "MemTotal: $((LIMIT / 1024)) kB 1 7 "
+  # One with limits of its own sees these.
+  works inside own sh -ec 'cd /b; sed "s|\"resources\": {|&\"memory\": {\"limit\": 67108864, \"swap\": 83886080}, \"cpu\": {\"quota\": 100000, \"period\": 100000},|" config.json > limited
+    cp config.json plain.json; mv limited config.json; chmod +x rootfs/bin/sh
+    sed -i "s|busybox head -n 1 /proc/meminfo; echo \$\$; exit 7|busybox sh /says|" config.json
+    echo "busybox grep MemTotal /proc/meminfo; busybox free -k | busybox sed -n 2p | busybox cut -c -20; busybox grep -c ^processor /proc/cpuinfo
+      busybox grep -c ^cpu[0-9] /proc/stat; busybox cat /sys/devices/system/cpu/online" > rootfs/says'
+  local runtime
+  for runtime in /usr/sbin/runc /usr/bin/crun; do
+    is "what it says, with limits, by $runtime" "$(inside own sh -c "cd /b; $runtime --root /b/run run inner" 2>&1 | tr -s ' \n' ' ')" "MemTotal: 65536 kB Mem: 65536 1 1 0 "
+  done
+}
+
+check_swap_is_told_alike_and_nested() {
+  dd if=/dev/zero of=/var/tmp/swap bs=1M count=48 status=none && chmod 600 /var/tmp/swap && mkswap /var/tmp/swap > /dev/null && swapon /var/tmp/swap
+  # SwapTotal, the size in /proc/swaps and that of sysinfo(2), in kB.
+  local says="busybox sed -n 's/^SwapTotal: *\\([0-9]*\\).*/\\1/p' /proc/meminfo; busybox sed -n 2p /proc/swaps | busybox tr -s ' \\t' ' ' | busybox cut -d ' ' -f 3
+    busybox free -k | busybox sed -n '/^Swap/s/^Swap: *\\([0-9]*\\).*/\\1/p'" bundle=/run/containerd/io.containerd.runtime.v2.task/default/own
+  works update $bundle "{ \"memory\": { \"limit\": $LIMIT, \"swap\": $((LIMIT + (32 << 20))) } }"
+  is memory.swap.max "$(cat $GROUP/memory.swap.max)" $((32 << 20))
+  sleep 1
+  is "what it has" "$(inside own sh -c "$says" | tr '\n' ' ')" "32768 32768 32768 "
+  echo "$says" > /var/tmp/says
+  works inside own sh -c 'cat > /b/rootfs/says' < /var/tmp/says
+  is "what an inner container has" "$(inside own sh -c 'cd /b; /usr/sbin/runc --root /b/run run inner' 2>&1 | tr '\n' ' ')" "16384 16384 16384 "
+  swapoff /var/tmp/swap
+  rm /var/tmp/swap /var/tmp/says
+  works inside own mv /b/plain.json /b/config.json
 }
 
 check_device_programs_of_an_inner_engine_hold() {
@@ -124,6 +235,24 @@ check_device_programs_of_an_inner_engine_hold() {
   works inside own sh -ec 'cd /b; sed -i "s|\"access\": \"rwm\"|&}, {\"allow\": true, \"type\": \"c\", \"major\": 10, \"minor\": 229, \"access\": \"rwm\"|" config.json
     /usr/sbin/runc --root /b/run run allowed 2>&1; mv plain.json config.json'
   works inside own sh -c 'rmdir /sys/fs/cgroup/c1/below /sys/fs/cgroup/c1 /sys/fs/cgroup/c2/below; :'
+}
+
+check_a_killed_stage_is_replaced() {
+  local init shim
+  init=$(pid own)
+  shim=$(awk '$1 == "PPid:" { print $2 }' "/proc/$init/status")
+  works inside own sh -c 'mkdir -p /p /q; mount -t proc p /p && umount /p'
+  kill -KILL $(pgrep -P "$shim" | grep -vx "$init")
+  works inside own sh -ec 'mount --bind / /q; [ -e /q/bin/busybox ]; umount /q; ! [ -e /q/bin ]; mknod /null c 1 3; echo x > /null; rm /null'
+  if since 6.15; then
+    works inside own sh -ec 'mount -t proc p /p; [ "$(cat /p/sys/kernel/panic)" = "$(cat /proc/sys/kernel/panic)" ]; umount /p'
+  else
+    refused "ermission denied" inside own mount -t proc p /p
+    refused "ermission denied" inside own mount -t sysfs s /p
+    refused "not permitted" inside own /usr/bin/unshare --pid --fork --mount --mount-proc true
+    refused "not permitted" inside own /usr/bin/unshare --user --map-root-user --pid --fork --mount --mount-proc true
+  fi
+  is "every proc" "$(inside own sh -c 'grep -c " - proc " /proc/self/mountinfo; ls /p | wc -l' | tr '\n' ' ')" "1 0 "
 }
 
 check_what_a_killed_shim_leaves_goes() {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::OnceLock;
 
-use tests::{Output, place};
+use tests::{Output, place, rows};
 
 /// How the checks of one boot went, by name: nothing, or what was wrong.
 type Results = BTreeMap<String, String>;
@@ -57,6 +57,9 @@ fn run(kernel: &str, checks: &[&str], systemd: bool) -> Results {
     copy(sources.join("run.sh"), "run.sh");
     let read = |name: &&str| std::fs::read_to_string(sources.join(name)).expect("checks");
     std::fs::write(job.join("checks.sh"), checks.iter().map(read).collect::<String>()).expect("checks");
+    let of_docs = rows::rows();
+    std::fs::write(job.join("rows.sh"), rows::questions(&of_docs)).expect("questions");
+    std::fs::write(job.join("rows"), rows::answers(&of_docs).join("\n") + "\n").expect("answers");
     copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
     copy(place::busybox(), "rootfs");
     copy(place::inside(), "bin/inside");
@@ -115,8 +118,13 @@ checks! { results, every_check_has_its_test:
     a_new_proc_and_sysfs_show_them_too
     what_is_locked_stays_and_what_is_bound_comes_off
     harmless_devices_are_made_and_others_are_not
+    every_row_shows_takes_and_refuses_what_it_says
+    what_makes_mounts_and_namespaces_of_its_own_works
+    a_tmpfs_of_the_hosts_is_bound_where_it_can_be_mapped
     an_inner_runc_runs_and_sees_them
+    swap_is_told_alike_and_nested
     device_programs_of_an_inner_engine_hold
+    a_killed_stage_is_replaced
     what_a_killed_shim_leaves_goes
     a_container_has_ids_a_cgroup_view_and_a_proc_of_its_own
     exit_codes_are_those_of_the_programs
@@ -159,7 +167,7 @@ mod kernels {
     use super::*;
 
     /// How many functions `kernel.sh` and `last.sh` have.
-    const CHECKS: usize = 11;
+    const CHECKS: usize = 16;
 
     /// Whether all are booted (`make kernels`).
     fn all() -> bool {
