@@ -101,7 +101,7 @@ check_every_row_shows_takes_and_refuses_what_it_says() {
   local path word value error before text
   works $RUN --detach --privileged "$IMAGE" beside sleep 1000
   # A network namespace of a user's own has nothing of net/core on 6.1; a pid namespace has a pid_max of its own since 6.14.
-  is_here() { [ -e "$1" ] && { [[ $1 != /proc/sys/net/* ]] || since 6.12; } && { [[ $1 != */pid_max ]] || ! since 6.14; }; }
+  is_here() { [ -e "$1" ] && { [[ $1 != /proc/sys/net/core/* ]] || since 6.12; } && { [[ $1 != */pid_max ]] || ! since 6.14; }; }
   is "somaxconn is there" "$(inside own sh -c '[ -e /proc/sys/net/core/somaxconn ]; echo $?')" "$(since 6.12; echo $?)"
   while IFS= read -r line; do is_here "${line%% *}" && echo "$line"; done < rows > expected
   for path in /proc/sys/kernel/{sysrq,yama/ptrace_scope} /sys/devices/virtual/dmi/id/product_uuid; do
