@@ -11,7 +11,7 @@ use userns::mount::Detached;
 use userns::mountinfo;
 
 use super::lock::{Lock, Mounts, unmount};
-use super::path::{Place, is_directory};
+use super::path::{Place, is_directory, nofollow_of};
 use super::{Caller, Outcome, Result, World, number_of, remount};
 
 /// mount(2) with `MS_BIND`. What the kernel would do or refuse by itself, it does; where only locked mounts stand in the way,
@@ -77,8 +77,7 @@ pub(super) fn open_tree(world: &World, caller: &Caller, dirfd: i32, path: &[u8],
     let is_clone = has(OpenTreeFlags::OPEN_TREE_CLONE.bits());
     let mounts = if is_clone { None } else { Some(Mounts::read(world)?) };
     caller.enter()?;
-    let nofollow = has(OpenTreeFlags::AT_SYMLINK_NOFOLLOW.bits());
-    let nofollow = if nofollow { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let nofollow = nofollow_of(has(OpenTreeFlags::AT_SYMLINK_NOFOLLOW.bits()));
     let Ok(target) = place.open(nofollow, has(OpenTreeFlags::AT_EMPTY_PATH.bits())) else {
         return Ok(Outcome::Continue);
     };

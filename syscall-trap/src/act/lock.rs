@@ -69,6 +69,11 @@ impl Mounts {
         Some(Self { all: all.collect::<Option<_>>()?, root, table: None })
     }
 
+    /// [`Mounts::below`], and where that cannot be had [`Mounts::read`].
+    pub(super) fn of_tree(world: &World, top: impl AsFd) -> Result<Self> {
+        Self::below(top).map_or_else(|| Self::read(world), Ok)
+    }
+
     /// Whether something has been mounted or unmounted in the namespace since [`Mounts::read`] began, which poll(2) tells of mountinfo
     /// (proc_pid_mounts(5)). What was found of these mounts is not what another moment would have shown, then.
     pub(super) fn have_changed(&self) -> bool {

@@ -76,6 +76,11 @@ impl Place {
     }
 }
 
+/// What [`Place::open`] takes where a link at a path's end is not to be followed.
+pub(super) fn nofollow_of(nofollow: bool) -> OFlags {
+    if nofollow { OFlags::NOFOLLOW } else { OFlags::empty() }
+}
+
 /// Whether a file is a directory, as the kernel remembers it, for its filesystem may not answer. What nobody may know is taken
 /// for one: most mountpoints are.
 pub(super) fn is_directory(file: impl AsFd) -> bool {

@@ -1,5 +1,6 @@
-//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is, and mount_setattr(2) of a single mount. Newer tools begin a remount with open_tree(2), which
-//! leads them to mount(2) ([`super::bind::open_tree`]); after that they know no way back, so that fspick(2) is the kernel's.
+//! mount(2) with `MS_REMOUNT`, of filesystems whose owner the caller is, and mount_setattr(2) of a single mount. Newer tools begin
+//! a remount with open_tree(2), which leads them to mount(2) ([`super::bind::open_tree`]); after that they know no way back, so
+//! that fspick(2) is the kernel's.
 //!
 //! * procfs: covers become read-only or writable with the filesystem, and flags that are locked stay, whether the caller names
 //!   them or not.
@@ -24,7 +25,7 @@ use userns::mountinfo::{self, MountEntry};
 use super::cover::{Kernel, READ_ONLY};
 use super::lock::Mounts;
 use super::option;
-use super::path::Place;
+use super::path::{Place, nofollow_of};
 use super::{Caller, Outcome, Result, World, number_of};
 
 pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64, data: &[u8]) -> Result<Outcome> {
@@ -46,7 +47,7 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
     match (mount.fstype.as_str(), options) {
         ("proc", Ok(options)) => {
             reconfigure_kernels(world, &target, mount, flags, &joined(&options))?;
-            set_read_only(world, &mounts, Kernel::Proc, mount, (&target, flags))?;
+            set_read_only(world, &mounts, Kernel::Proc, mount, (&target, read_only(flags)))?;
             Ok(Outcome::Done)
         }
         ("sysfs", Ok(options)) if options.iter().all(|(key, _)| matches!(key.as_str(), "ro" | "rw")) => {
@@ -57,7 +58,7 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
             let top = Detached::from_fd(rustix::io::fcntl_dupfd_cloexec(&target, 3)?, "a mount");
             top.set_flags(read_only(asked), false).map_err(number_of)?;
             top.set_flags(option::attributes(asked & !libc::MS_RDONLY), false).map_err(number_of)?;
-            set_read_only(world, &mounts, Kernel::Sysfs, mount, (&target, asked))?;
+            set_read_only(world, &mounts, Kernel::Sysfs, mount, (&target, read_only(asked)))?;
             Ok(Outcome::Done)
         }
         ("tmpfs", Ok(options)) => {
@@ -77,13 +78,13 @@ pub(super) fn remount(world: &World, caller: &Caller, target: &[u8], flags: u64,
 fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Outcome> {
     caller.enter()?;
     let Ok(target) = place.open(OFlags::empty(), false) else { return Ok(Outcome::Continue) };
-    let mounts = Mounts::below(&target).map_or_else(|| Mounts::read(world), Ok)?;
+    let mounts = Mounts::of_tree(world, &target)?;
     let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
     match Kernel::of(mount) {
         None => reconfigure(world, &target, flags, "")?,
         Some(kernel) => {
             reconfigure_kernels(world, &target, mount, flags, "")?;
-            set_read_only(world, &mounts, kernel, mount, (&target, flags))?;
+            set_read_only(world, &mounts, kernel, mount, (&target, read_only(flags)))?;
         }
     }
     Ok(Outcome::Done)
@@ -102,21 +103,18 @@ pub(super) fn setattr(
     let flags = AtFlags::from_bits_retain(flags);
     let empty = flags.contains(AtFlags::EMPTY_PATH);
     let Ok(place) = Place::new(caller, dirfd, path) else { return Ok(Outcome::Continue) };
-    if path.is_empty() && !empty {
-        return Ok(Outcome::Continue);
-    }
     move_into_link_name_space(world.net.as_fd(), Some(LinkNameSpaceType::Network))?;
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     caller.enter()?;
-    let nofollow = if flags.contains(AtFlags::SYMLINK_NOFOLLOW) { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let nofollow = nofollow_of(flags.contains(AtFlags::SYMLINK_NOFOLLOW));
     let Ok(target) = place.open(nofollow, empty) else { return Ok(Outcome::Continue) };
-    let mounts = Mounts::below(&target).map_or_else(|| Mounts::read(world), Ok)?;
+    let mounts = Mounts::of_tree(world, &target)?;
     let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
     let Some(kernel) = Kernel::of(mount) else { return Ok(Outcome::Continue) };
     let top = Detached::from_fd(rustix::io::fcntl_dupfd_cloexec(&target, 3)?, "a mount");
     top.set_flags(asked, false).map_err(number_of)?;
-    let is_read_only = asked.set & libc::MOUNT_ATTR_RDONLY != 0;
-    set_read_only(world, &mounts, kernel, mount, (&target, if is_read_only { libc::MS_RDONLY } else { 0 }))?;
+    let of_covers = MountFlags { set: asked.set & READ_ONLY.set, clear: asked.clear & READ_ONLY.set };
+    set_read_only(world, &mounts, kernel, mount, (&target, of_covers))?;
     Ok(Outcome::Done)
 }
 
@@ -155,7 +153,7 @@ fn set_read_only(
     mounts: &Mounts,
     kernel: Kernel,
     of: &MountEntry,
-    (top, flags): (&OwnedFd, u64),
+    (top, flags): (&OwnedFd, MountFlags),
 ) -> Result<()> {
     for mount in mounts.on(of.id) {
         let Ok(path) = mount.mount_point.strip_prefix(&of.mount_point) else { continue };
@@ -173,7 +171,7 @@ fn set_read_only(
         let Ok(place) = userns::mount::open_below(top.as_fd(), Path::new(path)) else { continue };
         if mountinfo::id_of(&place)? == mount.id {
             // One that is read-only for good stays so.
-            let _locked = Detached::from_fd(place, "a cover").set_flags(read_only(flags), false);
+            let _locked = Detached::from_fd(place, "a cover").set_flags(flags, false);
         }
     }
     Ok(())

@@ -4,14 +4,13 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mountinfo::{self, MountEntry};
 
 use super::lock::{Lock, Mounts, unmount};
-use super::path::Place;
+use super::path::{Place, nofollow_of};
 use super::{Caller, Kernel, Outcome, Result, World};
 
 /// Unmounts it with all of them. A mount that is locked itself, one with a mount below that its owner could unmount, and one with
@@ -26,8 +25,7 @@ pub(super) fn umount(world: &World, caller: &Caller, target: &[u8], flags: i32) 
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     let mounts = Mounts::read(world)?;
     caller.enter()?;
-    let nofollow = if has(libc::UMOUNT_NOFOLLOW) { OFlags::NOFOLLOW } else { OFlags::empty() };
-    let Ok(target) = place.open(nofollow, false) else { return Ok(Outcome::Continue) };
+    let Ok(target) = place.open(nofollow_of(has(libc::UMOUNT_NOFOLLOW)), false) else { return Ok(Outcome::Continue) };
     let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
     if is_the_containers(mount) && caller.is_of(world.user.as_fd())? && mounts.lock(world, mount) == Lock::Locked {
         return Err(Errno::BUSY);

@@ -208,10 +208,6 @@ fn natively(procfs: &OwnedFd, Query { dirfd, path, wanted }: &Query) -> String {
     }
 }
 
-fn nofollow_of(nofollow: bool) -> OFlags {
-    if nofollow { OFlags::NOFOLLOW } else { OFlags::empty() }
-}
-
 /// What our process finds, which stands in the caller's root.
 fn on_behalf(procfs: &OwnedFd, place: Result<Place>, wanted: Wanted) -> String {
     match (place, wanted) {
