@@ -237,6 +237,13 @@ impl Container {
         self.shim.shut_down().await.expect("shutdown");
     }
 
+    /// Kills it, which still runs, and deletes it. Its shim stays.
+    pub async fn remove(&self) {
+        self.kill("", 9, true).await.unwrap_or_else(|failure| panic!("kill: {failure:?}"));
+        self.wait().await;
+        self.delete().await.unwrap_or_else(|failure| panic!("delete: {failure:?}"));
+    }
+
     /// Its host ids, as its init's uid_map says.
     pub fn host_base(&self) -> u32 {
         let map = std::fs::read_to_string(format!("/proc/{}/uid_map", self.pid)).expect("uid_map");

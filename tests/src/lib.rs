@@ -5,6 +5,7 @@
 //! * [`events::Exchange`]: takes the shim's events as containerd would.
 //! * [`groups`]: the machine's cgroups.
 //! * [`host::Host`]: a Debian with containerd of its own, driven through `ctr`.
+//! * [`pod`]: containers that share namespaces and a shim.
 //! * [`room::Room`]: leases and an operator's config of a test's own.
 //! * [`rows`]: the rows of docs/emulation.md, as questions to a container.
 //! * [`leftovers::Machine`]: what a machine has of mounts, cgroups, files in /run, processes: compared before and after.
@@ -26,6 +27,7 @@ pub mod host;
 pub mod leftovers;
 pub mod output;
 pub mod place;
+pub mod pod;
 pub mod room;
 pub mod rows;
 pub mod shim;

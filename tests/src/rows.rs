@@ -24,6 +24,15 @@ pub struct Row {
     is_directory: bool,
 }
 
+/// In what kind of container it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// One whose root may write what its rows say.
+    Privileged,
+    /// One as engines make it, where nothing is to be written.
+    Plain,
+}
+
 /// What a write takes.
 pub enum Takes {
     /// EACCES.
@@ -112,7 +121,12 @@ impl Row {
 
     /// What this host shows, as [`seen`] has it.
     pub fn hosts(&self) -> String {
-        seen(&fs::read_to_string(&self.path).unwrap_or_default())
+        seen(&self.first_line())
+    }
+
+    /// The first line of the host's own.
+    fn first_line(&self) -> String {
+        fs::read_to_string(&self.path).unwrap_or_default().lines().next().unwrap_or_default().to_owned()
     }
 
     /// A value to write, and what is read then, that is none of these; nothing for what takes none.
@@ -123,26 +137,40 @@ impl Row {
         Some((value, seen(shown)))
     }
 
+    /// Whether it lies where engines make everything read-only.
+    fn is_read_only(&self) -> bool {
+        self.path.starts_with("/proc/sys/") || self.path.starts_with("/sys/")
+    }
+
     /// What is read of it and written to it: a shell's line each, after [`WORDS`], and what that prints.
-    fn asked(&self) -> Vec<(String, String)> {
+    fn asked(&self, by: By) -> Vec<(String, String)> {
         let Self { path, takes, native, is_directory, .. } = self;
+        let refused = match by {
+            By::Plain if self.is_read_only() => Some("Read-only file system"),
+            By::Plain => Some("Permission denied"),
+            By::Privileged => None,
+        };
         let (good, bad, refusal) = match takes {
             Takes::Nothing => {
                 let write = if *is_directory { format!("mkdir {path}/made") } else { format!("put 1 {path}") };
                 // A directory is no place for more, with the kernel's words for one of sysfs.
-                let refusal = if *is_directory && !native { "Operation not permitted" } else { "Permission denied" };
+                let own = if *is_directory && !native { "Operation not permitted" } else { "Permission denied" };
+                let refusal = refused.unwrap_or(own);
                 let read = (format!("tell {path} read look {path}"), format!("{path} read "));
                 return vec![read, (format!("tell {path} write {write}"), format!("{path} write {refusal}"))];
             }
             Takes::Values { good, bad, refusal } => (good, bad, refusal),
         };
         let good = good.iter().flat_map(|(value, shown)| {
-            let write = (format!("tell {path} 'takes {value}' put '{value}' {path}"), format!("{path} takes {value} "));
-            [write, (format!("show {path} '{value}'"), format!("{path} shows {value} as {shown}"))]
+            let said = refused.unwrap_or_default();
+            let shown = if refused.is_some() { self.first_line() } else { shown.clone() };
+            let write = format!("tell {path} 'takes {value}' put '{value}' {path}");
+            let show = format!("show {path} '{value}'");
+            [(write, format!("{path} takes {value} {said}")), (show, format!("{path} shows {value} as {shown}"))]
         });
         let bad = bad.iter().map(|value| {
             let write = format!("tell {path} 'refuses {value}' put {value} {path}");
-            (write, format!("{path} refuses {value} {refusal}"))
+            (write, format!("{path} refuses {value} {}", refused.unwrap_or(refusal)))
         });
         good.chain(bad).collect()
     }
@@ -181,20 +209,27 @@ for path in "${paths[@]}"; do echo "$path mounts $((${mounts[$path]:-0} + ${moun
 /// A script of bash's that asks these rows, as far as the kernel has their places.
 pub fn questions(rows: &[Row]) -> String {
     let of_each = rows.iter().map(|row| {
-        let lines: String = row.asked().into_iter().map(|(question, _)| format!("{question}\n")).collect();
+        let lines: String =
+            row.asked(By::Privileged).into_iter().map(|(question, _)| format!("{question}\n")).collect();
         format!("if [ -e {0} ]; then\npaths+=({0})\n{lines}fi\n", row.path)
     });
     [WORDS.to_owned()].into_iter().chain(of_each).chain([OF_ALL.to_owned()]).collect()
 }
 
 /// The lines that the script prints, sorted.
-pub fn answers(rows: &[Row]) -> Vec<String> {
+pub fn answers(rows: &[Row], by: By) -> Vec<String> {
     let of_each = rows.iter().flat_map(|row| {
         let Row { path, mode, native, .. } = row;
         let owner = if *native { 65534 } else { 0 };
-        // umount(8)'s word for EINVAL.
-        let of_all = ["mounts 1".to_owned(), "umount not mounted.".to_owned(), format!("mode {mode}:{owner}:{owner}")];
-        row.asked().into_iter().map(|(_, answer)| answer).chain(of_all.map(|line| format!("{path} {line}")))
+        let (mounts, umount) = match by {
+            // umount(8)'s words for EINVAL.
+            By::Privileged => (1, "not mounted."),
+            // An engine's read-only bind has what lies below, too.
+            By::Plain if path.starts_with("/proc/sys/") => (2, "must be superuser to unmount."),
+            By::Plain => (1, "must be superuser to unmount."),
+        };
+        let of_all = [format!("mounts {mounts}"), format!("umount {umount}"), format!("mode {mode}:{owner}:{owner}")];
+        row.asked(by).into_iter().map(|(_, answer)| answer).chain(of_all.map(|line| format!("{path} {line}")))
     });
     let mut lines: Vec<String> = of_each.collect();
     lines.sort_unstable();

@@ -4,10 +4,8 @@ use std::fmt;
 use std::fs;
 use std::time::Duration;
 
-use serde_json::json;
 use tests::shim::PATIENCE;
-use tests::stdio::Pipes;
-use tests::{Container, place, until};
+use tests::{Container, pod, until};
 
 use crate::traps::{KEPT, bundle, children, inside, numbers, seconds, status, with_stage};
 
@@ -92,22 +90,12 @@ async fn a_flood_slows_its_own_container_alone() {
 /// They have one shim, and in it threads, listeners and act stages each of its own.
 #[tokio::test]
 async fn a_flood_in_one_container_of_a_pod_holds_up_no_other() {
-    let group = place::unique("pod");
-    let member = || bundle().set("/annotations", json!({ "io.kubernetes.cri.sandbox-id": group }));
-    let first = Container::sleeping(member()).await;
-    let joined = [("network", "net"), ("ipc", "ipc"), ("uts", "uts")]
-        .iter()
-        .fold(member(), |bundle, (kind, file)| bundle.namespace(kind, Some(&format!("/proc/{}/ns/{file}", first.pid))));
-    let sleeps = joined.args(&["/bin/sleep", "1000"]);
-    let second = Container::create_in(&first.shim, sleeps, Pipes::none()).await.unwrap();
-    second.start().await.unwrap();
+    let (first, second) = pod::sleeping(bundle(), bundle()).await;
     let quiet = alone(&second).await;
     let (flooded, said) = beside(&second, inside(&first, "flood 50 3 0")).await;
     println!("with nobody beside it: {quiet}; beside a flood of its pod: {flooded}");
     flooded.goes_on();
     assert!(said.ok().contains(" 0 none"), "all are answered: {said:?}");
-    second.kill("", 9, true).await.unwrap();
-    second.wait().await;
-    second.delete().await.unwrap();
+    second.remove().await;
     first.end().await;
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use rustix::io::Errno;
 use serde_json::json;
 use tests::stdio::Pipes;
-use tests::{Bundle, Container, place, shim, until};
+use tests::{Bundle, Container, place, pod, shim, until};
 
 const MIB: u64 = 1 << 20;
 
@@ -75,18 +75,14 @@ async fn a_setting_is_the_containers_own_and_its_pods() {
     let host = fs::read_to_string(SETTING).unwrap();
     let other = Container::sleeping(writable()).await;
     let group = place::unique("pod");
-    let member = || writable().set("/annotations", json!({ "io.kubernetes.cri.sandbox-id": group }));
-    let first = Container::sleeping(member()).await;
+    let first = Container::sleeping(pod::member(writable(), &group)).await;
     let seed = script(&first, &read).await;
     assert_eq!(seed, host.trim());
     script(&first, &format!("echo 77 > {SETTING}")).await;
     // The same process, another, and another container of the pod; nobody else.
     assert_eq!(script(&first, &format!("echo 78 > {SETTING}; {read}")).await, "78");
     assert_eq!(script(&first, &read).await, "78");
-    let of_pod = ["network", "ipc", "uts"].iter().fold(member(), |bundle, kind| {
-        let file = if *kind == "network" { "net" } else { kind };
-        bundle.namespace(kind, Some(&format!("/proc/{}/ns/{file}", first.pid)))
-    });
+    let of_pod = pod::joining(pod::member(writable(), &group), &first, &pod::SHARED);
     let second =
         Container::create_in(&first.shim, of_pod.args(&["/bin/sleep", "1000"]), Pipes::output()).await.unwrap();
     second.start().await.unwrap();
@@ -99,9 +95,7 @@ async fn a_setting_is_the_containers_own_and_its_pods() {
     assert!(nonsense.status != 0 && nonsense.stderr.contains("Invalid argument"), "{nonsense:?}");
     assert_eq!(script(&first, &read).await, "79");
 
-    second.kill("", 9, true).await.unwrap();
-    second.wait().await;
-    second.delete().await.unwrap();
+    second.remove().await;
     serves(first.shim.pid, 1).await;
     first.end().await;
     // The next one begins anew.
@@ -184,9 +178,7 @@ async fn threads_serve_one_container_and_end_with_it() {
         Container::create_in(&first.shim, Bundle::new().args(&["/bin/sleep", "1000"]), Pipes::none()).await.unwrap();
     serves(first.shim.pid, 2).await;
     second.start().await.unwrap();
-    second.kill("", 9, true).await.unwrap();
-    second.wait().await;
-    second.delete().await.unwrap();
+    second.remove().await;
     serves(first.shim.pid, 1).await;
     // Nor does a create that fails after them leave one.
     let failing = Bundle::new().hook("createContainer", "exit 1");

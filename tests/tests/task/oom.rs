@@ -5,7 +5,7 @@ use containerd_shim_protos::protobuf::Message;
 use serde_json::json;
 use tests::events::Received;
 use tests::stdio::Pipes;
-use tests::{Bundle, Container, Shim, place};
+use tests::{Bundle, Container, Shim, place, pod};
 
 /// A container of 32 MiB.
 fn small() -> Bundle {
@@ -53,7 +53,7 @@ async fn an_end_with_memory_to_spare_is_none() {
 #[tokio::test]
 async fn in_a_pod_it_is_told_of_the_container_whose_it_is() {
     let group = place::unique("pod");
-    let member = |bundle: Bundle| bundle.set("/annotations", json!({ "io.kubernetes.cri.sandbox-id": group }));
+    let member = |bundle| pod::member(bundle, &group);
     let first = Container::sleeping(member(small())).await;
     let bundle = member(small()).sh(&format!("exec {EAT}"));
     assert_eq!(Shim::start(&bundle).await.pid, first.shim.pid, "one shim for the pod");

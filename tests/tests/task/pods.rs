@@ -1,19 +1,13 @@
 //! Pods: one shim for the containers of a group, which share the namespaces of the first.
 
 use serde_json::json;
+use tests::pod::{SHARED, joining};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim, place};
 
 fn member(annotation: &str, group: &str) -> Bundle {
     // A JSON pointer's own slash is written ~1; these names have none.
     Bundle::new().set("/annotations", json!({ annotation: group })).args(&["/bin/sleep", "1000"])
-}
-
-fn joining(bundle: Bundle, first: &Container, kinds: &[&str]) -> Bundle {
-    kinds.iter().fold(bundle, |bundle, kind| {
-        let file = if *kind == "network" { "net" } else { kind };
-        bundle.namespace(kind, Some(&format!("/proc/{}/ns/{file}", first.pid)))
-    })
 }
 
 fn namespace(pid: u32, kind: &str) -> String {
@@ -35,8 +29,8 @@ async fn a_group_has_one_shim_and_it_ends_after_its_last_container() {
             let group = place::unique("pod");
             let first = Container::started(member(annotation, &group)).await;
             let (second, third) = (member(annotation, &group), member(annotation, &group));
-            let second = in_shim_of(&first, joining(second, &first, &["network", "ipc", "uts"])).await;
-            let third = in_shim_of(&first, joining(third, &first, &["network", "ipc", "uts"])).await;
+            let second = in_shim_of(&first, joining(second, &first, &SHARED)).await;
+            let third = in_shim_of(&first, joining(third, &first, &SHARED)).await;
             let (shim, all) = (first.shim.clone(), [first, second, third]);
             for (ended, at) in order.into_iter().enumerate() {
                 all[at].kill("", 9, true).await.unwrap();
@@ -66,7 +60,7 @@ async fn another_group_has_another_shim() {
 async fn members_share_the_namespaces_that_they_name_and_no_others() {
     let group = place::unique("pod");
     let first = Container::started(member("io.kubernetes.cri.sandbox-id", &group)).await;
-    let joined = joining(member("io.kubernetes.cri.sandbox-id", &group), &first, &["network", "ipc", "uts"]);
+    let joined = joining(member("io.kubernetes.cri.sandbox-id", &group), &first, &SHARED);
     let second = in_shim_of(&first, joined).await;
     for kind in ["net", "ipc", "uts", "user"] {
         assert_eq!(namespace(first.pid, kind), namespace(second.pid, kind), "{kind}");
@@ -88,8 +82,6 @@ async fn members_share_the_namespaces_that_they_name_and_no_others() {
     third.delete().await.unwrap();
     assert_eq!(first.sh("echo alive").await.ok(), "alive");
 
-    second.kill("", 9, true).await.unwrap();
-    second.wait().await;
-    second.delete().await.unwrap();
+    second.remove().await;
     first.end().await;
 }

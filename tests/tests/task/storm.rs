@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tests::shim::PATIENCE;
 use tests::stdio::Pipes;
-use tests::{Bundle, Container, Shim, place, until};
+use tests::{Bundle, Container, Shim, pod, until};
 
 /// Of every kind: those that are made for each reading, those that are written, directories.
 const FILES: &str = "/proc/uptime /proc/meminfo /proc/stat /proc/cpuinfo /proc/loadavg /proc/swaps /proc/diskstats /proc/vmstat \
@@ -62,15 +62,7 @@ async fn others_live(shim: &Arc<Shim>, stormy: [&Container; 2]) -> Duration {
 /// Each request has its limit, too.
 #[tokio::test]
 async fn who_storms_the_files_holds_nobody_up() {
-    let group = place::unique("pod");
-    let member = || writable().set("/annotations", json!({ "io.kubernetes.cri.sandbox-id": group }));
-    let first = Container::sleeping(member()).await;
-    let joined = [("network", "net"), ("ipc", "ipc"), ("uts", "uts")]
-        .iter()
-        .fold(member(), |bundle, (kind, file)| bundle.namespace(kind, Some(&format!("/proc/{}/ns/{file}", first.pid))));
-    let sleeps = joined.args(&["/bin/sleep", "1000"]);
-    let second = Container::create_in(&first.shim, sleeps, Pipes::none()).await.unwrap();
-    second.start().await.unwrap();
+    let (first, second) = pod::sleeping(writable(), writable()).await;
     let calm = others_live(&first.shim, [&first, &second]).await;
     storm(&first).await;
     storm(&second).await;
@@ -94,9 +86,7 @@ async fn who_storms_the_files_holds_nobody_up() {
     // They end in the middle of it.
     let since = Instant::now();
     for container in [&second, &first] {
-        container.kill("", 9, true).await.unwrap();
-        container.wait().await;
-        container.delete().await.unwrap();
+        container.remove().await;
     }
     assert!(since.elapsed() < PATIENCE / 2, "{:?}", since.elapsed());
     first.shim.shut_down().await.unwrap();

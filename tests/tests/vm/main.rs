@@ -59,7 +59,7 @@ fn run(kernel: &str, checks: &[&str], systemd: bool) -> Results {
     std::fs::write(job.join("checks.sh"), checks.iter().map(read).collect::<String>()).expect("checks");
     let of_docs = rows::rows();
     std::fs::write(job.join("rows.sh"), rows::questions(&of_docs)).expect("questions");
-    std::fs::write(job.join("rows"), rows::answers(&of_docs).join("\n") + "\n").expect("answers");
+    std::fs::write(job.join("rows"), rows::answers(&of_docs, rows::By::Privileged).join("\n") + "\n").expect("answers");
     copy(place::hosts().join("images/busybox.tar"), "busybox.tar");
     copy(place::busybox(), "rootfs");
     copy(place::inside(), "bin/inside");

@@ -2,26 +2,16 @@
 
 use serde_json::json;
 use tests::rows::Row;
-use tests::stdio::Pipes;
-use tests::{Bundle, Container, place};
+use tests::{Bundle, Container, pod};
 
 use super::{SEE, answers, change, listed, rows, with};
 use crate::setup::{bash, privileged};
 
 const MIB: u64 = 1 << 20;
 
-/// Two containers of one pod, as engines ask for them: the second joins the first one's namespaces.
+/// Two containers of one pod, of which the second has less memory.
 async fn pair(bundle: impl Fn() -> Bundle) -> (Container, Container) {
-    let group = place::unique("pod");
-    let member = || bundle().set("/annotations", json!({ "io.kubernetes.cri.sandbox-id": group }));
-    let first = Container::sleeping(member()).await;
-    let joined = [("network", "net"), ("ipc", "ipc"), ("uts", "uts")]
-        .iter()
-        .fold(member(), |bundle, (kind, file)| bundle.namespace(kind, Some(&format!("/proc/{}/ns/{file}", first.pid))));
-    let joined = joined.set("/linux/resources/memory", json!({ "limit": 64 * MIB })).args(&["/bin/sleep", "1000"]);
-    let second = Container::create_in(&first.shim, joined, Pipes::output()).await.unwrap();
-    second.start().await.unwrap();
-    (first, second)
+    pod::sleeping(bundle(), bundle().set("/linux/resources/memory", json!({ "limit": 64 * MIB }))).await
 }
 
 #[tokio::test]
@@ -62,8 +52,6 @@ async fn settings_are_shared_and_the_rest_is_each_ones_own() {
         let is = ("is".to_owned(), row.path.clone());
         assert_ne!(one[&is], other[&is], "{}", row.path);
     }
-    second.kill("", 9, true).await.unwrap();
-    second.wait().await;
-    second.delete().await.unwrap();
+    second.remove().await;
     first.end().await;
 }
