@@ -19,6 +19,7 @@ use crate::sys::signal;
 
 /// How long an exit is held back for output that the process itself has written: output that nobody else holds open
 /// is at its end by then, and a grandchild that keeps it open, or a reader that does not read, delays the news no longer.
+/// (For an engine that is late, see [`Streams::heard`].)
 const DRAIN_BEFORE_EXIT: Duration = Duration::from_millis(100);
 
 /// Where in its life a process is. A deleted one is in no list any more.
@@ -129,6 +130,7 @@ impl Process {
         let exit = exit::of(pidfd).await;
         crate::failpoint::hit("exit-seen", container);
         self.streams.drained(DRAIN_BEFORE_EXIT).await;
+        self.streams.heard().await;
         before.await;
         let mut phases = self.phase.subscribe();
         // An Err needs a sender that is gone, and it is ours.

@@ -81,6 +81,8 @@ pub(crate) struct Streams {
     input: IoTasks,
     /// How many outputs are still on their way.
     outputs: watch::Sender<usize>,
+    /// How many of them are at their end, and wait for an engine that has never come.
+    unheard: watch::Sender<usize>,
     /// Whether the engine has deleted the process.
     deleted: watch::Sender<bool>,
     state: Mutex<State>,
@@ -99,8 +101,9 @@ struct State {
 impl Streams {
     /// Nothing is opened yet.
     pub(crate) fn new(request: Request, names: Names) -> Self {
-        let (outputs, deleted) = (watch::Sender::new(0), watch::Sender::new(false));
-        Self { request, names, input: IoTasks::default(), outputs, deleted, state: Mutex::default() }
+        let [outputs, unheard] = [0, 0].map(watch::Sender::new);
+        let deleted = watch::Sender::new(false);
+        Self { request, names, input: IoTasks::default(), outputs, unheard, deleted, state: Mutex::default() }
     }
 
     /// What the engine asked for.
@@ -177,9 +180,11 @@ impl Streams {
     /// The same; the output is on its way until the engine has the fifo, or deletes the process.
     fn copy_to_fifo(&self, mut from: impl AsyncRead + Send + Unpin + 'static, mut to: Fifo) {
         let mut deleted = self.deleted.subscribe();
+        let unheard = self.unheard.clone();
         let copying = tokio::spawn(async move {
             pour(&mut from, &mut to.writer).await;
             let patience = to.patience();
+            let _unheard = (!patience.is_zero()).then(|| Count::new(&unheard));
             let no_longer = async {
                 let _ = deleted.wait_for(|deleted| *deleted).await;
                 tokio::time::sleep(patience).await;
@@ -241,6 +246,13 @@ impl Streams {
         tokio::time::timeout(patience, outputs.wait_for(|open| *open == 0)).await.is_ok()
     }
 
+    /// Waits until an engine that has never come has each output that is at its end, for two seconds at most: containerd's
+    /// client gives up an open(2) that is under way once it deletes, which it does as soon as it hears of the exit.
+    pub(crate) async fn heard(&self) {
+        let mut unheard = self.unheard.subscribe();
+        let _late = tokio::time::timeout(fifo::LATE, unheard.wait_for(|outputs| *outputs == 0)).await;
+    }
+
     /// Delivers what is still on its way, for ten seconds at most, then lets go of everything.
     pub(crate) async fn shutdown(&self) {
         self.deleted.send_replace(true);
@@ -282,23 +294,32 @@ async fn pour(from: &mut (impl AsyncRead + Unpin), to: &mut (impl AsyncWrite + U
     let _ = tokio::io::AsyncWriteExt::flush(to).await;
 }
 
+/// One more, for as long as it lives.
+struct Count(watch::Sender<usize>);
+
+impl Count {
+    fn new(count: &watch::Sender<usize>) -> Self {
+        count.send_modify(|count| *count += 1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
 /// A reader whose end of life counts: the copy that owns it is done. That a terminal has hung up (EIO) is its end, and no
 /// error: at an error tokio's copy lets go of what it has read and not yet written.
 struct Counted<R> {
     reader: R,
-    open: watch::Sender<usize>,
+    _open: Count,
 }
 
 impl<R> Counted<R> {
     fn new(reader: R, open: &watch::Sender<usize>) -> Self {
-        open.send_modify(|open| *open += 1);
-        Self { reader, open: open.clone() }
-    }
-}
-
-impl<R> Drop for Counted<R> {
-    fn drop(&mut self) {
-        self.open.send_modify(|open| *open -= 1);
+        Self { reader, _open: Count::new(open) }
     }
 }
 

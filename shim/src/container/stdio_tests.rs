@@ -122,8 +122,9 @@ async fn a_terminal_that_hangs_up_loses_nothing_of_what_waits_for_a_slow_engine(
     let stdout = fifo(dir.path(), "out");
     let streams = streams(Request { stdout: stdout.clone(), terminal: true, ..Request::default() });
     let mut engine = pipe::OpenOptions::new().read_write(true).open_receiver(stdout).unwrap();
-    // More than the fifo takes, of which pipe(7) promises no size: the rest waits in the copy.
-    let length = rustix::pipe::fcntl_getpipe_size(&engine).unwrap() + 6000;
+    // More than the fifo takes, so that the rest waits in the copy, which takes all of it: a fifo of one page is full with
+    // whatever comes first, if the next does not fit in (`pipe_write()` of fs/pipe.c).
+    let length = rustix::pipe::fcntl_setpipe_size(&engine, 1).unwrap() + 2000;
     let pty = nix::pty::openpty(None, None).unwrap();
     streams.attach(pty.master).await.unwrap();
     let process = std::thread::spawn(move || File::from(pty.slave).write_all(&vec![b'x'; length]).unwrap());
@@ -226,4 +227,28 @@ async fn an_engine_that_comes_after_it_deletes_is_heard_and_one_that_never_comes
         let nobody = pipe::OpenOptions::new().open_sender(&stdout).unwrap_err();
         assert_eq!(nobody.raw_os_error(), Some(libc::ENXIO), "the shim has let go");
     }
+}
+
+#[tokio::test]
+async fn an_exit_waits_for_an_engine_that_is_late_and_for_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, err) = (fifo(dir.path(), "out"), fifo(dir.path(), "err"));
+    let streams = streams(Request { stdout: out.clone(), stderr: err.clone(), ..Request::default() });
+    let there = pipe::OpenOptions::new().open_receiver(&err).unwrap();
+    let fds = streams.open(MINE).await.unwrap();
+    // Somebody still holds it open.
+    tokio::time::timeout(fifo::LATE / 2, streams.heard()).await.expect("nothing is at its end");
+    write(&fds[1], b"hello");
+    write(&fds[2], b"not read");
+    drop((fds, there));
+    let mut unheard = streams.unheard.subscribe();
+    let one = tokio::time::timeout(Duration::from_secs(10), unheard.wait_for(|outputs| *outputs == 1)).await;
+    one.expect("the other's engine was there").unwrap();
+    let heard = streams.heard();
+    tokio::pin!(heard);
+    let waits = tokio::time::timeout(Duration::from_millis(50), &mut heard).await;
+    assert!(waits.is_err(), "nobody has it");
+    assert_eq!(all_of(engine(&out)).await, b"hello");
+    heard.await;
+    assert_eq!(*streams.unheard.borrow(), 0, "it has been heard, and not given up");
 }

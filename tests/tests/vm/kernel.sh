@@ -264,5 +264,6 @@ check_what_a_killed_shim_leaves_goes() {
   ctr container rm own > /dev/null 2>&1
   eventually "its process is gone" sh -c "! [ -d /proc/$init ]"
   eventually "its group is gone" sh -c "! [ -d $CGROUP/default ]"
+  eventually "its range is free" sh -c '[ "$(containerd-shim-eci-v2 ranges | wc -l)" = 1 ]'
   rm -r /var/tmp/nodes
 }

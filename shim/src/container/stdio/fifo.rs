@@ -22,7 +22,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)
 
 /// How long a deleted process's output is kept for an engine that has never come: as long as dockerd waits for it.
 /// (containerd's client deletes an exec first, and only then gives up an open(2) that is under way: client/process.go.)
-const LATE: Duration = Duration::from_secs(2);
+pub(super) const LATE: Duration = Duration::from_secs(2);
 
 /// The shim's two ends of a fifo.
 pub(super) struct Fifo {
