@@ -172,7 +172,9 @@ fn model(count: usize, low: i64, high: i64, before: &[i64], written: &str) -> (R
     for (value, word) in values.iter_mut().zip(&words).take(count) {
         let (sign, digits) = word.strip_prefix('-').map_or((1, *word), |digits| (-1, digits));
         let number = match digits {
+            // from_str_radix() takes a sign of its own: `0-7` would be one.
             _ if word.len() > 20 || !digits.starts_with(|c: char| c.is_ascii_digit()) => None,
+            _ if digits.contains(['-', '+']) => None,
             "0" => Some(0),
             _ if digits.starts_with("0x") => i128::from_str_radix(&digits[2..], 16).ok(),
             _ if digits.starts_with('0') => i128::from_str_radix(&digits[1..], 8).ok(),
