@@ -34,7 +34,6 @@ impl Check {
         }
         let mut values = shown(text);
         let outcome = match self {
-            Self::Nothing => return Err(Errno::ACCESS),
             Self::Names(list) => {
                 let all = std::fs::read_to_string(list);
                 *text = names(&all.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?, written)?;

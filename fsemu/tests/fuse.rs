@@ -26,7 +26,7 @@ const fn live(path: &'static str, render: fsemu::render::Render, fresh: u64, ste
     node(path, 0o444, Kind::Live(Live { render, fresh: Duration::from_millis(fresh), steady }))
 }
 
-static FIXED: Node = node("/proc/fixed", 0o444, Kind::Fixed("fixed\n"));
+static FIXED: Node = live("/proc/fixed", |_| Ok(b"fixed\n".into()), 24 * 60 * 60 * 1000, true);
 static EMPTY: Node = node("/proc/empty", 0o555, Kind::Empty);
 static MIRROR: Node = {
     fn shows(_: &Emulation, name: &str) -> bool {

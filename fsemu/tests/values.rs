@@ -15,7 +15,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use fsemu::table::{Check, Kept, Kind, Node, Part, Seed, Tie};
+use fsemu::table::{Check, Kept, Kind, Live, Node, Part, Seed, Tie};
 use kernel::{errno, node, served, shell};
 use rustix::io::Errno;
 
@@ -23,7 +23,10 @@ static KEPT: Node = {
     let check = Check::Integer(0, 100);
     node("/proc/sys/kept", 0o644, Kind::Kept(Kept { seed: Seed::Text("1\n"), check, tie: Tie::None, may_raise: false }))
 };
-static FIXED: Node = node("/proc/fixed", 0o444, Kind::Fixed("fixed\n"));
+static FIXED: Node = {
+    let live = Live { render: |_| Ok(b"fixed\n".into()), fresh: Duration::from_secs(60), steady: true };
+    node("/proc/fixed", 0o444, Kind::Live(live))
+};
 
 #[test]
 fn a_written_value_shows_at_once_as_the_kernel_would_show_it() {

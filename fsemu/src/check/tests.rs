@@ -137,7 +137,6 @@ fn the_rules_of_single_files() {
             _ => refused(Check::Hashsize, "262144\n", written, Errno::INVAL),
         }
     }
-    refused(Check::Nothing, "x\n", "1", Errno::ACCESS);
 }
 
 /// What Linux 6.18 does with these: the file is the first network namespace's alone to write, and a test is not in it.

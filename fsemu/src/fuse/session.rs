@@ -171,7 +171,7 @@ impl Session {
                     Kind::Empty => (libc::S_IFDIR | node.mode, EVER),
                     Kind::Mirror(_) if native => (libc::S_IFDIR | node.mode, EVER),
                     Kind::Mirror(_) => (libc::S_IFDIR | node.mode, MIRROR_FRESH),
-                    Kind::Live(_) | Kind::Kept(_) | Kind::Fixed(_) => (libc::S_IFREG | node.mode, Duration::ZERO),
+                    Kind::Live(_) | Kind::Kept(_) => (libc::S_IFREG | node.mode, Duration::ZERO),
                 }
             }
         };
@@ -250,7 +250,6 @@ impl Session {
         match node.kind {
             Kind::Live(live) => (live.render)(self.emulation_of(*index)),
             Kind::Kept(_) => self.emulation.read_kept(node),
-            Kind::Fixed(text) => Ok(text.into()),
             Kind::Empty | Kind::Mirror(_) => Err(Errno::ISDIR.into()),
         }
     }

@@ -19,7 +19,7 @@ const KERNELS: Node =
     node("/proc/sys/vm", Kind::Mirror(Mirror { shows: |_, _| true, files: &[], native: true, by_groups: false }));
 
 static NODES: [Node; 9] = [
-    node("/proc/fixed", Kind::Fixed("fixed\n")),
+    node("/proc/fixed", Kind::Live(Live { render: |_| Ok(b"fixed\n".into()), fresh: EVER, steady: true })),
     node("/proc/empty", Kind::Empty),
     node("/proc/live", Kind::Live(Live { render: |_| Ok(b"live\n".into()), fresh: EVER, steady: true })),
     node("/proc/direct", Kind::Live(Live { render: |_| Ok(b"direct\n".into()), fresh: EVER, steady: false })),

@@ -37,8 +37,6 @@ pub enum Kind {
     Live(Live),
     /// A value of the container's own: a sysctl, or what looks like one.
     Kept(Kept),
-    /// A file with this text for ever; writes answer EACCES.
-    Fixed(&'static str),
     /// A directory with nothing in it.
     Empty,
     /// A directory of the host's, seen through a filter, read-only but for the rows in it.
@@ -96,8 +94,6 @@ pub enum Seed {
 /// (`0x10`), after any white space and before a blank, a tab, a newline or the end; what follows a whole vector is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// Nothing: a write answers EACCES.
-    Nothing,
     /// An integer of this range, as proc_dointvec_minmax() reads it; EINVAL otherwise.
     Integer(i64, i64),
     /// An integer of this range, as proc_douintvec_minmax() and proc_doulongvec_minmax() read it: no minus sign, not even
@@ -189,7 +185,7 @@ impl Node {
             Kind::Kept(_) => Part::Direct,
             Kind::Live(live) if !live.steady => Part::Direct,
             Kind::Mirror(mirror) if mirror.native => Part::Direct,
-            Kind::Live(_) | Kind::Fixed(_) | Kind::Empty | Kind::Mirror(_) => Part::Cached,
+            Kind::Live(_) | Kind::Empty | Kind::Mirror(_) => Part::Cached,
         }
     }
 
@@ -198,7 +194,7 @@ impl Node {
         match self.kind {
             Kind::Live(live) => live.fresh < sysfs::FOR_EVER,
             Kind::Mirror(mirror) => mirror.by_groups,
-            Kind::Kept(_) | Kind::Fixed(_) | Kind::Empty => false,
+            Kind::Kept(_) | Kind::Empty => false,
         }
     }
 

@@ -14,7 +14,6 @@ impl fmt::Display for Node {
             Kind::Live(live) if live.fresh >= FOR_EVER => ("what stays for the container's life", "EACCES".to_owned()),
             Kind::Live(_) => ("what is true at the time", "EACCES".to_owned()),
             Kind::Kept(kept) => ("its own value", format!("{}{}{raises}", kept.check, kept.tie)),
-            Kind::Fixed(_) => ("a constant", "EACCES".to_owned()),
             Kind::Empty => ("an empty directory", "EACCES".to_owned()),
             Kind::Mirror(mirror) if mirror.native => ("the kernel's directory", "EACCES".to_owned()),
             Kind::Mirror(_) => ("the host's directory, filtered", "EACCES".to_owned()),
@@ -26,7 +25,6 @@ impl fmt::Display for Node {
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Nothing => write!(f, "EACCES"),
             Self::Integer(low, high) if (low, high) == INT => write!(f, "an integer"),
             Self::Integer(low, high) if high == INT.1 => write!(f, "from {low}"),
             Self::Integer(low, high) => write!(f, "{low} to {high}"),
