@@ -6,6 +6,20 @@ import platform
 import statistics
 import sys
 
+# What ./path.c measures.
+INSIDE = [
+    ("getppid", "inside: `getppid`, ns", 1),
+    ("pread", "inside: `pread` of a byte, ns", 1),
+    ("futex", "inside: `futex` that wakes nobody, ns", 1),
+    ("open+close", "inside: `open` and `close`, ns", 1),
+    ("socket+close", "inside: `socket` and `close`, ns", 1),
+    ("mknod", "inside: `mknod` of a file that is there, ns", 1),
+    ("personality", "inside: `personality`, asked for, ns", 1),
+    ("fork+exec", "inside: `fork` and `execve`, µs", 1),
+    ("write", "inside: writing 128 MiB, ms", 1),
+    ("read", "inside: reading 128 MiB, ms", 1),
+]
+
 ROWS = [
     ("run", "create + start + exit of `true`, ms", 1e6),
     ("exec", "exec of `true`, ms", 1e6),
@@ -13,20 +27,15 @@ ROWS = [
     ("pss-1", "memory of the shim, 1 container, MiB", 1024),
     ("pss-10", "the same a container, 10 containers, MiB", 1024),
     ("pss-100", "the same a container, 100 containers, MiB", 1024),
-    ("getppid", "inside: `getppid`, ns", 1),
-    ("open+close", "inside: `open` and `close`, ns", 1),
-    ("fork+exec", "inside: `fork` and `execve`, µs", 1),
-    ("write", "inside: writing 128 MiB, ms", 1),
-    ("read", "inside: reading 128 MiB, ms", 1),
-]
+] + INSIDE
 
 DOCKER = [
-    ("docker-run", "`docker run --rm` of `true`, ms"),
-    ("docker-exec", "`docker exec` of `true`, ms"),
-    ("docker-twenty", "20 times `docker run --rm` at once, ms"),
-    ("docker-volume", "`docker run --rm` with a volume of 50 000 files, ms"),
-    ("docker-image", "the first start of an image with 50 000 files, ms"),
-]
+    ("docker-run", "`docker run --rm` of `true`, ms", 1e6),
+    ("docker-exec", "`docker exec` of `true`, ms", 1e6),
+    ("docker-twenty", "20 times `docker run --rm` at once, ms", 1e6),
+    ("docker-volume", "`docker run --rm` with a volume of 50 000 files, ms", 1e6),
+    ("docker-image", "the first start of an image with 50 000 files, ms", 1e6),
+] + [(f"docker-{what}", title, unit) for what, title, unit in INSIDE]
 
 EMULATED = [
     (f"{how}-{name}", f"{title}, {what}", 1e3)
@@ -41,8 +50,12 @@ EMULATED = [
     ("write-sysctl", "the same, written", 1e3),
     ("mount-tmpfs", "`mount` and `umount` of a tmpfs", 1e3),
     ("mount-proc", "`mount` of a procfs", 1e3),
+    ("bind", "a plain bind of a directory and its `umount`", 1e3),
+    ("open_tree", "`open_tree` of a clone and `close`", 1e3),
+    ("openat2", "`openat2` and `close`", 1e3),
     ("sysctl-a", "`sysctl -a`", 1e3),
     ("find", "`find /proc /sys`", 1e3),
+    ("inner", "`runc run` of `true`", 1e3),
 ]
 
 
@@ -76,14 +89,14 @@ def main(ours, runs, path):
         shown = [f"{statistics.median(them) / unit:.1f} / {p95(them) / unit:.1f}" for them in both]
         mine, peer = (statistics.median(them) for them in both)
         print(f"| {title} | " + " | ".join(shown) + f" | {mine / peer:.2f} |")
-    print("\nThrough Docker 26, with its graph driver overlay2 (10 runs with the volume, 5 of the others but the first two):\n")
+    print("\nThrough Docker 26, with its graph driver overlay2 (10 runs with the volume, 20 inside, 5 of the others but the first two):\n")
     print("| | ours | runc shim, runc | ours : runc |")
     print("|---|---|---|---|")
-    for what, title in DOCKER:
+    for what, title, unit in DOCKER:
         both = [values[what, runtime] for runtime in (ours, "runc")]
-        shown = [f"{statistics.median(them) / 1e6:.2f} / {p95(them) / 1e6:.2f}" for them in both]
+        shown = [f"{statistics.median(them) / unit:.2f} / {p95(them) / unit:.2f}" for them in both]
         mine, peer = (statistics.median(them) for them in both)
-        print(f"| {title} | " + " | ".join(shown) + f" | {mine / peer:.2f} |")
+        print(f"| {title} | " + " | ".join(shown) + f" | {mine / peer:.3f} |")
     shim, floor = (statistics.median(values["floor", who]) / 1e6 for who in ("shim", "kernel"))
     print(f"\nCreate + Start in the shim, without an engine: {shim:.1f} ms; the kernel alone: {floor:.1f} ms; {shim / floor:.1f} times.")
 
