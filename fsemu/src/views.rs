@@ -90,8 +90,8 @@ impl Emulation {
     }
 }
 
-/// Each of `groups` that lies below the container's `own`, and all between, from below upwards. [`render::groups`] goes by the
-/// first one that is there.
+/// Each of `groups` that lies below the container's `own`. [`render::groups`] goes by the first one from there upwards that is there.
+/// Those between are not kept: a container makes them as deep as paths are long.
 fn lower(own: &Groups, groups: &Groups) -> Groups {
     let mut lower = Groups::new();
     for (controllers, top) in own.iter().filter(|(controllers, _)| is_told(controllers)) {
@@ -99,8 +99,9 @@ fn lower(own: &Groups, groups: &Groups) -> Groups {
         if !group.starts_with(top) || group.components().any(|part| part.as_os_str() == "..") {
             continue;
         }
-        let between = group.ancestors().take_while(|dir| dir != top);
-        lower.extend(between.map(|dir| (controllers.clone(), dir.to_owned())));
+        if group != top {
+            lower.push((controllers.clone(), group.clone()));
+        }
     }
     lower
 }
@@ -109,12 +110,10 @@ fn is_told(controllers: &[String]) -> bool {
     controllers.is_empty() || controllers.iter().any(|name| TOLD.contains(&name.as_str()))
 }
 
-/// Whether one of a view's lowest groups is still there: the first in each hierarchy, but for the container's own, which come last.
+/// Whether one of a view's own groups is still there: those before the container's.
 fn is_there(view: &Facts, own: &Facts) -> bool {
     let lower = view.cgroups.len().saturating_sub(own.cgroups.len());
-    let mut hierarchies = view.cgroups.iter().take(lower).collect::<Vec<_>>();
-    hierarchies.dedup_by(|one, before| one.0 == before.0);
-    hierarchies.iter().any(|(_, dir)| render::groups::is_group(dir))
+    view.cgroups.iter().take(lower).any(|(_, dir)| render::groups::is_group(dir))
 }
 
 #[cfg(test)]
