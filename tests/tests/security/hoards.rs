@@ -1,8 +1,12 @@
-//! Things that a container piles up without end, whose shim looks through them: groups below groups.
+//! Things that a container piles up without end, whose shim looks through them: groups below groups, mounts.
+
+use std::time::Duration;
 
 use tests::shim::How;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
+
+use crate::traps::{bundle, children, inside, status, with_stage};
 
 /// In a container's own group: of v1's accounting, or the only one.
 const GROUP: &str = "cd /sys/fs/cgroup/cpuacct 2> /dev/null || cd /sys/fs/cgroup";
@@ -26,4 +30,29 @@ async fn groups_below_groups_are_counted_however_deep() {
         assert_eq!(said.ok(), "1\n1");
         container.end().await;
     }
+}
+
+/// The most memory that one of these has had, in MiB.
+fn most(pids: impl IntoIterator<Item = u32>) -> u64 {
+    let peak = |pid| status(pid, "VmHWM")?.trim_end_matches(" kB").parse::<u64>().ok();
+    pids.into_iter().filter_map(peak).max().unwrap_or_default() >> 10
+}
+
+#[tokio::test]
+async fn who_reads_a_containers_mounts_needs_little_memory_however_long_they_are() {
+    let (container, stage) = with_stage(bundle()).await;
+    // Half a GiB of text.
+    let acts = inside(&container, "long-mounts 400 1300");
+    let mut peak = 0;
+    let watch = async {
+        loop {
+            peak = peak.max(most(children(stage)));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let said = tokio::select! { said = acts => said, () = watch => unreachable!() };
+    println!("{said:?}, {peak} MiB");
+    assert!(peak < 128, "{peak} MiB: {said:?}");
+    assert_eq!(said.ok(), "ENOMEM\nENOMEM\nENOMEM\nENOMEM");
+    container.end().await;
 }
