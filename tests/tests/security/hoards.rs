@@ -6,7 +6,7 @@ use tests::shim::How;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 
-use crate::traps::{bundle, children, inside, status, with_stage};
+use crate::traps::{bundle, children, inside, numbers, seconds, status, with_stage};
 
 /// In a container's own group: of v1's accounting, or the only one.
 const GROUP: &str = "cd /sys/fs/cgroup/cpuacct 2> /dev/null || cd /sys/fs/cgroup";
@@ -30,6 +30,16 @@ async fn groups_below_groups_are_counted_however_deep() {
         assert_eq!(said.ok(), "1\n1");
         container.end().await;
     }
+}
+
+#[tokio::test]
+async fn mounts_that_come_and_go_do_not_hide_what_masks_a_procfs() {
+    let container = Container::sleeping(bundle()).await;
+    let said = inside(&container, &format!("reveal {}", seconds(3))).await;
+    let [tried, shown] = numbers(said.ok())[..] else { panic!("{said:?}") };
+    println!("{tried} procfs were tried");
+    assert!(tried > 2 && shown == 0, "{said:?}");
+    container.end().await;
 }
 
 /// The most memory that one of these has had, in MiB.
