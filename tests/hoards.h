@@ -1,4 +1,5 @@
-// What a container piles up for those to read who act on its behalf (docs/syscalls.md). Verbs of inside.c.
+// What a container piles up, or puts in another's place, for those who act on its behalf (docs/syscalls.md). Verbs of inside.c.
+#include <sys/inotify.h>
 
 // long-mounts LEVELS COUNT: in a mount namespace of its own, so many mounts in a directory as deep. Each level has a name of 250
 // blanks, of which mountinfo makes four bytes each. Prints what becomes of remounts of a tmpfs, several at once.
@@ -60,4 +61,37 @@ static void reveal(char **args) {
     printf("%ld %ld\n", tried, shown);
     fflush(stdout);
     _exit(0);
+}
+
+static void *put_in_place(void *unused) {
+    while (!stop) {
+        link("/tmp/r/other", "/tmp/r/spare");
+        // Only where there is a node.
+        syscall(SYS_renameat2, AT_FDCWD, "/tmp/r/spare", AT_FDCWD, "/tmp/r/node", RENAME_EXCHANGE);
+        unlink("/tmp/r/spare");
+    }
+    return unused;
+}
+
+// swap-nodes SECONDS: makes nodes of null, while another thread has another file take their place. Prints how many were made, and how often
+// somebody has opened that file, which nobody here does.
+static void swap_nodes(char **args) {
+    char events[4096];
+    long opened = 0, made = 0;
+    make_dir("/tmp/r");
+    close(need(open("/tmp/r/other", O_CREAT | O_RDONLY | O_CLOEXEC, 0666)));
+    int watch = need(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    need(inotify_add_watch(watch, "/tmp/r/other", IN_OPEN));
+    pthread_t thread = start(put_in_place, NULL);
+    for (double end = now() + atof(args[0]); now() < end;) {
+        made += make_node("/tmp/r/node") == 0;
+        unlink("/tmp/r/node");
+        // Without a name beside it an event is of one size.
+        ssize_t length = read(watch, events, sizeof events);
+        opened += length > 0 ? length / (ssize_t)sizeof(struct inotify_event) : 0;
+    }
+    stop = 1;
+    pthread_join(thread, NULL);
+    printf("%ld %ld\n", made, opened);
+    exit(0);
 }

@@ -307,6 +307,7 @@ static const struct {
     {"callers", 0, callers},
     {"long-mounts", 2, long_mounts},
     {"reveal", 1, reveal},
+    {"swap-nodes", 1, swap_nodes},
     {"flood", 3, flood},
     {"struck", 1, struck},
     {"pulse", 2, pulse},

@@ -42,6 +42,17 @@ async fn mounts_that_come_and_go_do_not_hide_what_masks_a_procfs() {
     container.end().await;
 }
 
+/// A node of null can be opened where it was made; what has taken its place may be a device that the container has not been given.
+#[tokio::test]
+async fn nothing_is_opened_in_the_place_of_a_new_node() {
+    let container = Container::sleeping(bundle()).await;
+    let said = inside(&container, &format!("swap-nodes {}", seconds(3))).await;
+    let [made, opened] = numbers(said.ok())[..] else { panic!("{said:?}") };
+    println!("{made} nodes were made");
+    assert!(made > 2 && opened == 0, "{said:?}");
+    container.end().await;
+}
+
 /// The most memory that one of these has had, in MiB.
 fn most(pids: impl IntoIterator<Item = u32>) -> u64 {
     let peak = |pid| status(pid, "VmHWM")?.trim_end_matches(" kB").parse::<u64>().ok();
