@@ -128,7 +128,7 @@ pub(super) mod tests {
             id: String::new(),
             init: 1,
             cgroups: vec![(Vec::new(), own(&two)), (vec!["cpu".into(), "cpuacct".into()], own(&one))],
-            values: std::fs::File::open("/").unwrap().into(),
+            values: std::sync::Arc::new(std::fs::File::open("/").unwrap().into()),
         };
         let of = |controller| {
             let groups = Groups::of(&facts, controller);
