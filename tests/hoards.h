@@ -1,4 +1,5 @@
 // What a container piles up, or puts in another's place, for those who act on its behalf (docs/syscalls.md). Verbs of inside.c.
+#include <linux/fuse.h>
 #include <sys/inotify.h>
 
 // long-mounts LEVELS COUNT: in a mount namespace of its own, so many mounts in a directory as deep. Each level has a name of 250
@@ -94,4 +95,52 @@ static void swap_nodes(char **args) {
     pthread_join(thread, NULL);
     printf("%ld %ld\n", made, opened);
     exit(0);
+}
+
+// Answers for a root directory that has nothing (linux/fuse.h, protocol 7.31).
+static void serve_nothing(int fd) {
+    char request[8192];
+    while (read(fd, request, sizeof request) >= (ssize_t)sizeof(struct fuse_in_header)) {
+        struct fuse_in_header *in = (void *)request;
+        struct {
+            struct fuse_out_header head;
+            union {
+                struct fuse_init_out init;
+                struct fuse_attr_out attr;
+                struct fuse_statfs_out statfs;
+            };
+        } out = {.head = {.unique = in->unique, .len = sizeof out.head}};
+        if (in->opcode == FUSE_INIT) {
+            out.init.major = 7, out.init.minor = 31, out.init.max_write = 4096;
+            out.head.len += sizeof out.init;
+        } else if (in->opcode == FUSE_GETATTR) {
+            out.attr.attr.ino = 1, out.attr.attr.mode = S_IFDIR | 0755, out.attr.attr.nlink = 2;
+            out.head.len += sizeof out.attr;
+        } else if (in->opcode == FUSE_STATFS) {
+            out.statfs.st.namelen = 255;
+            out.head.len += sizeof out.statfs;
+        } else {
+            out.head.error = in->opcode == FUSE_LOOKUP ? -ENOENT : -ENOSYS;
+        }
+        if (write(fd, &out, out.head.len) < 0) break;
+    }
+    _exit(0);
+}
+
+// silent-root: umount2(2) from a root directory that is an overlay's over a filesystem whose server has stopped.
+static void silent_root(char **args) {
+    (void)args;
+    char options[96];
+    make_dir("/tmp/f"), make_dir("/tmp/r"), make_dir("/tmp/r/c"), make_dir("/tmp/r/o");
+    int fd = need(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+    need(mount("silent", "/tmp/f", "fuse", 0, options));
+    pid_t server = need(fork());
+    if (server == 0) serve_nothing(fd);
+    need(mount("none", "/tmp/r/o", "overlay", 0, "lowerdir=/tmp/f:/tmp/r/c"));
+    need(chroot("/tmp/r/o")), need(chdir("/"));
+    need(kill(server, SIGSTOP));
+    puts("ready");
+    fflush(stdout);
+    need(umount2("/x", 0));
 }

@@ -308,6 +308,7 @@ static const struct {
     {"long-mounts", 2, long_mounts},
     {"reveal", 1, reveal},
     {"swap-nodes", 1, swap_nodes},
+    {"silent-root", 0, silent_root},
     {"flood", 3, flood},
     {"struck", 1, struck},
     {"pulse", 2, pulse},

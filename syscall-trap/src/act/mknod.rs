@@ -121,7 +121,6 @@ fn writable(caller: &Caller, place: Place) -> Result<OwnedFd> {
 /// Whether the new node of a device is more than a name here. A mount with `nodev` is the caller's wish. Whoever may write in the directory
 /// may have put another device in its place, one that the container has not been given: only what is found to be the node is opened.
 /// Changes the working directory.
-#[expect(clippy::disallowed_methods, reason = "a link of our own descriptor: no name of the container's is resolved")]
 fn can_be_opened(world: &World, directory: &OwnedFd, name: &[u8], device: u64) -> Result<bool> {
     if rustix::fs::fstatvfs(directory)?.f_flag.contains(StatVfsMountFlags::NODEV) {
         return Ok(true);

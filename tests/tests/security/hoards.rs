@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tests::shim::How;
+use tests::shim::{How, PATIENCE};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 
-use crate::traps::{bundle, children, inside, numbers, seconds, status, with_stage};
+use crate::traps::{bundle, children, inside, numbers, seconds, status, with_fuse, with_stage};
 
 /// In a container's own group: of v1's accounting, or the only one.
 const GROUP: &str = "cd /sys/fs/cgroup/cpuacct 2> /dev/null || cd /sys/fs/cgroup";
@@ -50,6 +50,18 @@ async fn nothing_is_opened_in_the_place_of_a_new_node() {
     let [made, opened] = numbers(said.ok())[..] else { panic!("{said:?}") };
     println!("{made} nodes were made");
     assert!(made > 2 && opened == 0, "{said:?}");
+    container.end().await;
+}
+
+/// Who receives the calls of all of the container's processes waits for none of its filesystems.
+#[tokio::test]
+async fn a_root_that_does_not_answer_holds_up_nobody_else() {
+    let container = Container::sleeping(with_fuse()).await;
+    let silent =
+        "(/inside silent-root > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
+    assert_eq!(container.sh(silent).await.ok(), "ready");
+    let others = tokio::time::timeout(PATIENCE / 2, container.sh("sleep 1; uptime | grep -c load")).await;
+    assert_eq!(others.expect("an answer").ok(), "1");
     container.end().await;
 }
 
