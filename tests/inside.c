@@ -238,6 +238,7 @@ static void put(const char *path, const char *text) {
 
 #include "attacks.h"
 #include "traps.h"
+#include "hoards.h"
 #include "emulated.h"
 #include "pulse.h"
 #include "programs.h"
@@ -304,6 +305,10 @@ static const struct {
     {"answers", 1, answers},
     {"mount-race", 1, mount_race},
     {"callers", 0, callers},
+    {"long-mounts", 2, long_mounts},
+    {"reveal", 1, reveal},
+    {"swap-nodes", 1, swap_nodes},
+    {"silent-root", 0, silent_root},
     {"flood", 3, flood},
     {"struck", 1, struck},
     {"pulse", 2, pulse},

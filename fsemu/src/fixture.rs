@@ -12,7 +12,7 @@ pub(crate) fn emulation(values: &Path, cgroup: &Path) -> Emulation {
         id: "c1".to_owned(),
         init: 1,
         cgroups: vec![(vec![], cgroup.to_owned())],
-        values: File::open(values).expect("a directory").into(),
+        values: std::sync::Arc::new(File::open(values).expect("a directory").into()),
     })
 }
 

@@ -26,7 +26,7 @@ pub mod views;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What the values of one container are made from.
 #[derive(Debug)]
@@ -71,8 +71,8 @@ pub struct Facts {
     /// for cgroup v2.
     pub cgroups: Vec<(Vec<String>, PathBuf)>,
     /// The directory in which written values are kept: that of the lease, which containers of one network namespace
-    /// share.
-    pub values: OwnedFd,
+    /// share. Views have the same descriptor: the shim has so many for all of its containers.
+    pub values: Arc<OwnedFd>,
 }
 
 impl Emulation {

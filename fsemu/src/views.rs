@@ -8,7 +8,6 @@
 //! those above count too. When a group is gone, the nearest one above it that is there is gone by, at last the container's.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,30 +46,27 @@ pub enum Seen {
 impl Emulation {
     /// What a process in `groups` is to see: a new view or one that is there, when they lie below the container's own and an emulated
     /// file tells of one of them.
-    ///
-    /// # Errors
-    /// When the directory of values cannot be opened once more.
-    pub fn seen_from(&self, groups: &Groups) -> io::Result<Seen> {
+    pub fn seen_from(&self, groups: &Groups) -> Seen {
         let lower = lower(&self.facts.cgroups, groups);
         if lower.is_empty() {
-            return Ok(Seen::Own);
+            return Seen::Own;
         }
         let mut state = self.views.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cgroups: Groups = lower.into_iter().chain(self.facts.cgroups.iter().cloned()).collect();
         if let Some((number, _)) = state.views.iter().find(|(_, view)| view.facts.cgroups == cgroups) {
-            return Ok(Seen::View(*number));
+            return Seen::View(*number);
         }
         if state.views.len() >= MOST {
             state.views.retain(|_, view| is_there(&view.facts, &self.facts));
         }
         if state.views.len() >= MOST {
-            return Ok(Seen::TooMany);
+            return Seen::TooMany;
         }
-        let view = self.with(cgroups)?;
+        let view = self.with(cgroups);
         state.last += 1;
         let number = state.last;
         state.views.insert(number, Arc::new(view));
-        Ok(Seen::View(number))
+        Seen::View(number)
     }
 
     /// A view by its number; None for one that has never been, or is no more.
@@ -79,19 +75,19 @@ impl Emulation {
     }
 
     /// The same container, by these groups.
-    fn with(&self, cgroups: Groups) -> io::Result<Self> {
+    fn with(&self, cgroups: Groups) -> Self {
         let Facts { root, ref id, init, ref values, .. } = self.facts;
-        let facts = Facts { root, id: id.clone(), init, cgroups, values: values.try_clone()? };
+        let facts = Facts { root, id: id.clone(), init, cgroups, values: values.clone() };
         let view = Self { tasks: Mutex::new(render::Tasks::from_now()), ..Self::of(facts, self.nodes.clone()) };
         if let Some(sums) = self.sums.get() {
             let _first = view.sums.set(sums.clone());
         }
-        Ok(view)
+        view
     }
 }
 
-/// Each of `groups` that lies below the container's `own`, and all between, from below upwards. [`render::groups`] goes by the
-/// first one that is there.
+/// Each of `groups` that lies below the container's `own`. [`render::groups`] goes by the first one from there upwards that is there.
+/// Those between are not kept: a container makes them as deep as paths are long.
 fn lower(own: &Groups, groups: &Groups) -> Groups {
     let mut lower = Groups::new();
     for (controllers, top) in own.iter().filter(|(controllers, _)| is_told(controllers)) {
@@ -99,8 +95,9 @@ fn lower(own: &Groups, groups: &Groups) -> Groups {
         if !group.starts_with(top) || group.components().any(|part| part.as_os_str() == "..") {
             continue;
         }
-        let between = group.ancestors().take_while(|dir| dir != top);
-        lower.extend(between.map(|dir| (controllers.clone(), dir.to_owned())));
+        if group != top {
+            lower.push((controllers.clone(), group.clone()));
+        }
     }
     lower
 }
@@ -109,12 +106,10 @@ fn is_told(controllers: &[String]) -> bool {
     controllers.is_empty() || controllers.iter().any(|name| TOLD.contains(&name.as_str()))
 }
 
-/// Whether one of a view's lowest groups is still there: the first in each hierarchy, but for the container's own, which come last.
+/// Whether one of a view's own groups is still there: those before the container's.
 fn is_there(view: &Facts, own: &Facts) -> bool {
     let lower = view.cgroups.len().saturating_sub(own.cgroups.len());
-    let mut hierarchies = view.cgroups.iter().take(lower).collect::<Vec<_>>();
-    hierarchies.dedup_by(|one, before| one.0 == before.0);
-    hierarchies.iter().any(|(_, dir)| render::groups::is_group(dir))
+    view.cgroups.iter().take(lower).any(|(_, dir)| render::groups::is_group(dir))
 }
 
 #[cfg(test)]

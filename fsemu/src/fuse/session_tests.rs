@@ -1,5 +1,3 @@
-use std::os::fd::OwnedFd;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -36,7 +34,7 @@ static NODES: [Node; 9] = [
 /// A session, with the directory of its values.
 fn session(part: Part) -> (Session, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let values: OwnedFd = std::fs::File::open(directory.path()).unwrap().into();
+    let values = Arc::new(std::fs::File::open(directory.path()).unwrap().into());
     let facts = Facts { root: 1000, id: "test".into(), init: 1, cgroups: Vec::new(), values };
     (Session::new(Arc::new(Emulation::of(facts, NODES.iter().collect())), part), directory)
 }
@@ -255,7 +253,7 @@ fn with_view(part: Part) -> (Session, u64, u64, std::path::PathBuf, tempfile::Te
     crate::fixture::write(&own, "memory.max", "134217728\n");
     crate::fixture::write(&inner, "memory.max", "67108864\n");
     let emulation = Arc::new(crate::fixture::emulation(directory.path(), &own));
-    let crate::views::Seen::View(number) = emulation.seen_from(&vec![(vec![], inner.clone())]).unwrap() else {
+    let crate::views::Seen::View(number) = emulation.seen_from(&vec![(vec![], inner.clone())]) else {
         panic!("no view")
     };
     let mut session = Session::new(emulation, part);

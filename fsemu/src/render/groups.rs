@@ -52,15 +52,14 @@ impl Groups {
     }
 }
 
-/// The directory on the hierarchy with these controllers. A view has several, of which the first counts that is there
-/// ([`crate::views`]).
+/// The directory on the hierarchy with these controllers. A view has one before the container's, and the first from there upwards
+/// counts that is there ([`crate::views`]).
 fn nearest(facts: &Facts, is_it: impl Fn(&[String]) -> bool) -> Option<&Path> {
     let mut dirs = facts.cgroups.iter().filter(|(controllers, _)| is_it(controllers)).map(|(_, dir)| dir.as_path());
     let first = dirs.next()?;
-    let mut others = dirs.peekable();
     // Where there is no other one, nobody need look whether it is there.
-    let is_only = others.peek().is_none();
-    Some(std::iter::once(first).chain(others).find(|dir| is_only || is_group(dir)).unwrap_or(first))
+    let Some(own) = dirs.next() else { return Some(first) };
+    Some(first.ancestors().take_while(|dir| *dir != own).find(|dir| is_group(dir)).unwrap_or(own))
 }
 
 pub(crate) fn is_group(dir: &Path) -> bool {
@@ -129,7 +128,7 @@ pub(super) mod tests {
             id: String::new(),
             init: 1,
             cgroups: vec![(Vec::new(), own(&two)), (vec!["cpu".into(), "cpuacct".into()], own(&one))],
-            values: std::fs::File::open("/").unwrap().into(),
+            values: std::sync::Arc::new(std::fs::File::open("/").unwrap().into()),
         };
         let of = |controller| {
             let groups = Groups::of(&facts, controller);

@@ -83,8 +83,7 @@ fn look(emulation: &Emulation) -> Sample {
         return Sample::default();
     };
     let file = if groups.v2 { "cgroup.threads" } else { "tasks" };
-    let mut tasks = Vec::new();
-    collect(own, file, &mut MOST_GROUPS.clone(), &mut tasks);
+    let tasks = collect(own, file);
     let mut sample = Sample { total: tasks.len().try_into().unwrap_or(u64::MAX), ..Sample::default() };
     for task in tasks.iter().take(MOST_TASKS) {
         match fs::read(format!("/proc/{task}/stat")).ok().as_deref().and_then(state) {
@@ -97,15 +96,21 @@ fn look(emulation: &Emulation) -> Sample {
     sample
 }
 
-/// The tasks of a group and all below it.
-fn collect(dir: &Path, file: &str, groups: &mut usize, tasks: &mut Vec<u32>) {
-    tasks.extend(read(dir, file).unwrap_or_default().lines().filter_map(|line| line.parse::<u32>().ok()));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if *groups > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            *groups -= 1;
-            collect(&entry.path(), file, groups, tasks);
+/// The tasks of a group and all below it, which lie as deep as the container likes: so nothing recurses, on a small stack, and no
+/// descriptor is held per level.
+fn collect(top: &Path, file: &str) -> Vec<u32> {
+    let (mut tasks, mut found) = (Vec::new(), 0);
+    let mut waiting = vec![top.to_owned()];
+    while let Some(dir) = waiting.pop() {
+        tasks.extend(read(&dir, file).unwrap_or_default().lines().filter_map(|line| line.parse::<u32>().ok()));
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if found < MOST_GROUPS && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                found += 1;
+                waiting.push(entry.path());
+            }
         }
     }
+    tasks
 }
 
 /// The state of `/proc/<pid>/stat` (proc_pid_stat(5)): what follows the name, which may have anything in it.

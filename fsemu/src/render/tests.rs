@@ -9,7 +9,7 @@ const STALL: &str = "some avg10=1.53 avg60=0.87 avg300=0.22 total=1193877\n";
 /// A container with these groups, of which this process is the init.
 fn container(cgroups: Vec<(Vec<String>, std::path::PathBuf)>) -> Emulation {
     let init = std::process::id().try_into().unwrap();
-    let values = std::fs::File::open("/").unwrap().into();
+    let values = std::sync::Arc::new(std::fs::File::open("/").unwrap().into());
     Emulation::new(Facts { root: 0, id: "test".into(), init, cgroups, values })
 }
 

@@ -44,7 +44,7 @@ pub(crate) fn served_by(part: Part, nodes: Vec<&'static Node>, test: impl FnOnce
         id: "test".into(),
         init: std::process::id().try_into().expect("a pid"),
         cgroups: groups(),
-        values: std::fs::File::open(values.path()).expect("a directory").into(),
+        values: std::sync::Arc::new(std::fs::File::open(values.path()).expect("a directory").into()),
     };
     let nodes = if nodes.is_empty() { fsemu::table::nodes().collect() } else { nodes };
     let emulation = Arc::new(Emulation::of(facts, nodes));

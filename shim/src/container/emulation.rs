@@ -32,7 +32,7 @@ impl Basis {
     /// The values of the container, once it has an init.
     pub(super) fn emulation(self, init: i32) -> Arc<Emulation> {
         let Self { id, root, cgroup, values, ceilings } = self;
-        let facts = Facts { root, id, init, cgroups: cgroup.directories(), values };
+        let facts = Facts { root, id, init, cgroups: cgroup.directories(), values: Arc::new(values) };
         Arc::new(Emulation::new(facts).telling(Box::new(ceilings)))
     }
 }

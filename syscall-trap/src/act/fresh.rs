@@ -85,14 +85,15 @@ fn seen(world: &World, caller: &Caller, kernel: Kernel, atime: Atime) -> Result<
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let usual = openat2(root, kernel.place(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
     let below = usual.ok().and_then(Mounts::below);
-    if below.is_some_and(|mounts| visible(world, &mounts, kernel, atime) == Visible::Yes) {
+    if below.is_some_and(|mounts| visible(world, &mounts, kernel, atime) == Visible::Yes && !mounts.have_changed()) {
         return Ok(Visible::Yes);
     }
-    // The kernel looks under a lock. Here a mount that is taken away meanwhile looks as if nobody could take it away.
+    // The kernel looks under a lock. Here a mount that is taken away meanwhile looks as if nobody could take it away, and one of which
+    // the first half was read as if nothing masked it.
     for _ in 0..LOOKS {
         let mounts = Mounts::read(world)?;
         let found = visible(world, &mounts, kernel, atime);
-        if found == Visible::Yes || !mounts.have_changed() {
+        if !mounts.have_changed() {
             return Ok(found);
         }
     }

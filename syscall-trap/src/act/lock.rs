@@ -26,8 +26,16 @@ pub(super) struct Mounts {
     pub(super) all: Vec<MountEntry>,
     /// The namespace's root.
     root: OwnedFd,
-    /// The open mountinfo, where all come from that.
-    table: Option<OwnedFd>,
+    source: Source,
+}
+
+/// Where mounts were read from.
+#[derive(Debug)]
+enum Source {
+    /// mountinfo, which is open.
+    Table(OwnedFd),
+    /// What lies below a mount, by ids that no other mount ever has.
+    List { top: u64, below: Vec<u64> },
 }
 
 /// What is known of a mount.
@@ -53,7 +61,7 @@ impl Mounts {
     fn of(table: OwnedFd) -> Result<Self> {
         let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let text = caller::read_all(&table)?;
-        Ok(Self { all: mountinfo::parse(&text), root, table: Some(table) })
+        Ok(Self { all: mountinfo::parse(&text), root, source: Source::Table(table) })
     }
 
     /// The mount that a directory of the namespace is the root of, and all below: fewer than [`Mounts::read`] has, and for each the
@@ -61,12 +69,11 @@ impl Mounts {
     pub(super) fn below(top: impl AsFd) -> Option<Self> {
         let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let top = sys::unique_id(top).ok()?;
-        let mut ids = [0; MOST_BELOW];
-        let found = sys::list(0, top, &mut ids).ok().filter(|found| *found < MOST_BELOW)?;
+        let below = list_below(top)?;
         let mut described = sys::Described::default();
-        let ids = std::iter::once(&top).chain(ids.get(..found)?);
+        let ids = std::iter::once(&top).chain(&below);
         let all = ids.map(|id| sys::describe(*id, &mut described).ok().map(|()| entry(&described)));
-        Some(Self { all: all.collect::<Option<_>>()?, root, table: None })
+        Some(Self { all: all.collect::<Option<_>>()?, root, source: Source::List { top, below } })
     }
 
     /// [`Mounts::below`], and where that cannot be had [`Mounts::read`].
@@ -74,13 +81,17 @@ impl Mounts {
         Self::below(top).map_or_else(|| Self::read(world), Ok)
     }
 
-    /// Whether something has been mounted or unmounted in the namespace since [`Mounts::read`] began, which poll(2) tells of mountinfo
-    /// (proc_pid_mounts(5)). What was found of these mounts is not what another moment would have shown, then.
+    /// Whether something has been mounted or unmounted since these were read, in the namespace (which poll(2) tells of mountinfo,
+    /// proc_pid_mounts(5)) or below the one mount. What was found of them is not what another moment would have shown, then: the
+    /// kernel gives mountinfo page by page, and the id of a mount that is gone to the next one.
     pub(super) fn have_changed(&self) -> bool {
-        let Some(table) = &self.table else { return false };
-        let mut fds = [PollFd::new(table, PollFlags::PRI)];
-        let told = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default())));
-        told.is_ok_and(|told| told > 0)
+        match &self.source {
+            Source::Table(table) => {
+                let mut fds = [PollFd::new(table, PollFlags::PRI)];
+                rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default()))) != Ok(0)
+            }
+            Source::List { top, below } => list_below(*top).as_ref() != Some(below),
+        }
     }
 
     /// The one whose root a descriptor is.
@@ -123,6 +134,13 @@ impl Mounts {
 
 /// How many mounts [`Mounts::below`] reads at most.
 const MOST_BELOW: usize = 512;
+
+/// All that lies below a mount at this moment. None where that cannot be had, or it is too many.
+fn list_below(top: u64) -> Option<Vec<u64>> {
+    let mut ids = [0; MOST_BELOW];
+    let found = sys::list(0, top, &mut ids).ok().filter(|found| *found < MOST_BELOW)?;
+    ids.get(..found).map(<[u64]>::to_vec)
+}
 
 /// The line that mountinfo would have, with the mount's own options and, of the superblock's, whether it is read-only.
 fn entry(described: &sys::Described) -> MountEntry {
@@ -200,9 +218,13 @@ mod tests {
         rustix::mount::mount_change("/", Flags::PRIVATE | Flags::REC).unwrap();
         let read = || Mounts::of(std::fs::File::open("/proc/thread-self/mountinfo").unwrap().into()).unwrap();
         let before = read();
-        assert!(!before.have_changed() && !before.have_changed(), "nothing has happened");
+        let top = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        let listed = Mounts::below(top);
+        let list_has_changed = || listed.as_ref().is_some_and(Mounts::have_changed);
+        assert!(!before.have_changed() && !before.have_changed() && !list_has_changed(), "nothing has happened");
         rustix::mount::mount_bind("/proc", "/proc").unwrap();
         assert!(before.have_changed(), "a mount");
+        assert_eq!(list_has_changed(), listed.is_some());
         let before = read();
         assert!(!before.have_changed());
         rustix::mount::unmount("/proc", UnmountFlags::DETACH).unwrap();

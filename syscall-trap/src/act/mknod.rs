@@ -8,9 +8,9 @@
 //! as its console, a terminal, is mounted on an empty file; where it has none the node is that of null.
 
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{Access, AtFlags, FileType, Mode, OFlags, StatVfsMountFlags, makedev};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, StatVfsMountFlags, makedev};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, LinkNameSpaceType};
 use userns::mount::Detached;
@@ -66,7 +66,7 @@ pub(super) fn mknod(
         // A FUSE filesystem does not let the host's root in ([`Caller::enter`]).
         Err(Errno::PERM | Errno::ACCESS) => {}
         Err(errno) => return Err(errno),
-        Ok(()) if can_be_opened(&directory, &name)? => return Ok(Outcome::Done),
+        Ok(()) if can_be_opened(world, &directory, &name, device)? => return Ok(Outcome::Done),
         Ok(()) => rustix::fs::unlinkat(&directory, &name, AtFlags::empty())?,
     }
     on_a_file(caller, (&directory, &name), mode, |file| cover(world, number, caller, mode, device, file))
@@ -114,18 +114,28 @@ fn writable(caller: &Caller, place: Place) -> Result<OwnedFd> {
     let directory = place.open(OFlags::DIRECTORY, true)?;
     // With the filesystem ids and the capabilities of now: AT_EACCESS.
     rustix::process::fchdir(&directory)?;
-    rustix::fs::accessat(rustix::fs::CWD, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+    rustix::fs::accessat(CWD, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
     Ok(directory)
 }
 
-/// Whether a device node is more than a name here. A mount with `nodev` is the caller's wish.
-fn can_be_opened(directory: &OwnedFd, name: &[u8]) -> Result<bool> {
+/// Whether the new node of a device is more than a name here. A mount with `nodev` is the caller's wish. Whoever may write in the directory
+/// may have put another device in its place, one that the container has not been given: only what is found to be the node is opened.
+/// Changes the working directory.
+fn can_be_opened(world: &World, directory: &OwnedFd, name: &[u8], device: u64) -> Result<bool> {
     if rustix::fs::fstatvfs(directory)?.f_flag.contains(StatVfsMountFlags::NODEV) {
         return Ok(true);
     }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let found = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(node) = rustix::fs::openat(directory, name, found, Mode::empty()) else { return Ok(true) };
+    let stat = rustix::fs::fstat(&node)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != device {
+        return Ok(true);
+    }
+    rustix::process::fchdir(&world.proc)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let link = format!("thread-self/fd/{}", node.as_raw_fd());
     // Another error is the device's own.
-    Ok(!matches!(rustix::fs::openat(directory, name, flags, Mode::empty()), Err(Errno::ACCESS)))
+    Ok(!matches!(rustix::fs::openat(CWD, link, flags, Mode::empty()), Err(Errno::ACCESS)))
 }
 
 /// Mounts the device on an empty file of the caller's.

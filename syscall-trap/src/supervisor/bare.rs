@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, statx};
 use rustix::io::Errno;
 
 use crate::act::Act;
@@ -45,7 +45,10 @@ struct Owner(u32);
 
 impl Owner {
     fn of(directory: BorrowedFd<'_>) -> Result<Self, Errno> {
-        Ok(Self(mounts::set_fsuid(fstat(directory)?.st_uid)))
+        // As the kernel remembers it: the root of a caller's may be an overlay over a filesystem that does not answer.
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let owner = statx(directory, c"", flags, StatxFlags::UID)?.stx_uid;
+        Ok(Self(mounts::set_fsuid(owner)))
     }
 }
 

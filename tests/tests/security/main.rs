@@ -11,6 +11,7 @@ mod console;
 mod descriptors;
 mod execs;
 mod executable;
+mod hoards;
 mod hooks;
 mod image_files;
 mod image_paths;

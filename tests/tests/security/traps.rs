@@ -315,15 +315,19 @@ async fn an_act_stage_that_is_killed_or_stopped_is_replaced() {
     container.shim.shut_down().await.unwrap();
 }
 
-#[tokio::test]
-async fn a_filesystem_that_never_answers_holds_up_its_caller_until_the_limit() {
+/// [`bundle`], with the device by which it serves filesystems.
+pub(crate) fn with_fuse() -> Bundle {
     let fuse =
         json!({ "path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "uid": 0, "gid": 0, "fileMode": 0o666 });
-    let given = bundle().push("/linux/devices", fuse).push(
+    bundle().push("/linux/devices", fuse).push(
         "/linux/resources/devices",
         json!({ "allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm" }),
-    );
-    let (container, stage) = with_stage(given).await;
+    )
+}
+
+#[tokio::test]
+async fn a_filesystem_that_never_answers_holds_up_its_caller_until_the_limit() {
+    let (container, stage) = with_stage(with_fuse()).await;
     let silent = "mkdir -p /tmp/f; (/inside silent-fuse /tmp/f > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
     assert_eq!(container.sh(silent).await.ok(), "mounted");
     let hanging = async {

@@ -1,0 +1,91 @@
+//! Things that a container piles up without end, whose shim looks through them: groups below groups, mounts.
+
+use std::time::Duration;
+
+use tests::shim::{How, PATIENCE};
+use tests::stdio::Pipes;
+use tests::{Bundle, Container, Shim};
+
+use crate::traps::{bundle, children, inside, numbers, seconds, status, with_fuse, with_stage};
+
+/// In a container's own group: of v1's accounting, or the only one.
+const GROUP: &str = "cd /sys/fs/cgroup/cpuacct 2> /dev/null || cd /sys/fs/cgroup";
+
+async fn container_as(how: How) -> Container {
+    let bundle = Bundle::inner_engine().sh("sleep 1000");
+    let shim = Shim::start_as(&bundle, &how).await;
+    let container = Container::create_in(&shim, bundle, Pipes::none()).await.unwrap();
+    container.start().await.unwrap();
+    container
+}
+
+#[tokio::test]
+async fn groups_below_groups_are_counted_however_deep() {
+    for how in [How::default(), How::default().on_unified()] {
+        let container = container_as(how).await;
+        let deep = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 1; i=$((i + 1)); done";
+        container.sh(&format!("{GROUP}; {deep}")).await.ok();
+        // By the files' thread, and by the traps'.
+        let said = container.sh("grep -c / /proc/loadavg; sleep 2; uptime | grep -c load").await;
+        assert_eq!(said.ok(), "1\n1");
+        container.end().await;
+    }
+}
+
+#[tokio::test]
+async fn mounts_that_come_and_go_do_not_hide_what_masks_a_procfs() {
+    let container = Container::sleeping(bundle()).await;
+    let said = inside(&container, &format!("reveal {}", seconds(3))).await;
+    let [tried, shown] = numbers(said.ok())[..] else { panic!("{said:?}") };
+    println!("{tried} procfs were tried");
+    assert!(tried > 2 && shown == 0, "{said:?}");
+    container.end().await;
+}
+
+/// A node of null can be opened where it was made; what has taken its place may be a device that the container has not been given.
+#[tokio::test]
+async fn nothing_is_opened_in_the_place_of_a_new_node() {
+    let container = Container::sleeping(bundle()).await;
+    let said = inside(&container, &format!("swap-nodes {}", seconds(3))).await;
+    let [made, opened] = numbers(said.ok())[..] else { panic!("{said:?}") };
+    println!("{made} nodes were made");
+    assert!(made > 2 && opened == 0, "{said:?}");
+    container.end().await;
+}
+
+/// Who receives the calls of all of the container's processes waits for none of its filesystems.
+#[tokio::test]
+async fn a_root_that_does_not_answer_holds_up_nobody_else() {
+    let container = Container::sleeping(with_fuse()).await;
+    let silent =
+        "(/inside silent-root > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
+    assert_eq!(container.sh(silent).await.ok(), "ready");
+    let others = tokio::time::timeout(PATIENCE / 2, container.sh("sleep 1; uptime | grep -c load")).await;
+    assert_eq!(others.expect("an answer").ok(), "1");
+    container.end().await;
+}
+
+/// The most memory that one of these has had, in MiB.
+fn most(pids: impl IntoIterator<Item = u32>) -> u64 {
+    let peak = |pid| status(pid, "VmHWM")?.trim_end_matches(" kB").parse::<u64>().ok();
+    pids.into_iter().filter_map(peak).max().unwrap_or_default() >> 10
+}
+
+#[tokio::test]
+async fn who_reads_a_containers_mounts_needs_little_memory_however_long_they_are() {
+    let (container, stage) = with_stage(bundle()).await;
+    // Half a GiB of text.
+    let acts = inside(&container, "long-mounts 400 1300");
+    let mut peak = 0;
+    let watch = async {
+        loop {
+            peak = peak.max(most(children(stage)));
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let said = tokio::select! { said = acts => said, () = watch => unreachable!() };
+    println!("{said:?}, {peak} MiB");
+    assert!(peak < 128, "{peak} MiB: {said:?}");
+    assert_eq!(said.ok(), "ENOMEM\nENOMEM\nENOMEM\nENOMEM");
+    container.end().await;
+}
