@@ -72,7 +72,7 @@ impl Mounts {
         let below = list_below(top)?;
         let mut described = sys::Described::default();
         let ids = std::iter::once(&top).chain(&below);
-        let all = ids.map(|id| sys::describe(*id, &mut described).ok().map(|()| entry(&described)));
+        let all = ids.map(|id| sys::describe(0, *id, &mut described).ok().map(|()| entry(&described)));
         Some(Self { all: all.collect::<Option<_>>()?, root, source: Source::List { top, below } })
     }
 

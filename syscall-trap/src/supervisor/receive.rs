@@ -10,7 +10,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::bare::is_bare_umount;
+use super::bare::is_the_kernels;
 use super::pool::{Job, Work};
 use super::{Core, END};
 use crate::calls::{self, Decision};
@@ -95,7 +95,7 @@ fn hand_over(core: &Arc<Core>, listener: &Arc<Listener>, notification: Notificat
         return core.answer(listener, notification.id, work.undone());
     };
     if let Work::Act(act) = &work
-        && is_bare_umount(&process, act)
+        && is_the_kernels(&process, act)
     {
         // Nothing of ours may keep the mount busy; what was opened for the question is closed by now.
         drop(process);

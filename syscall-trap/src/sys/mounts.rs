@@ -58,19 +58,11 @@ pub(crate) fn namespace_id(namespace: BorrowedFd<'_>) -> io::Result<u64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(id) }
 }
 
-/// Whether mounts lie below the mount with this id (`STATX_MNT_ID_UNIQUE`) of a mount namespace. Waits for nothing.
+/// Writes the ids (`STATX_MNT_ID_UNIQUE`) of all that lies below a mount, at any depth, into `ids`, and returns how many: where
+/// there is no room for all, as many as there is room for. `namespace` is 0 for the calling thread's. Waits for nothing.
 ///
 /// # Errors
 /// Those of listmount(2): ENOSYS or EINVAL from a kernel that does not know it, ENOENT when the mount is gone.
-pub(crate) fn any_below(namespace: u64, mount: u64) -> io::Result<bool> {
-    list(namespace, mount, &mut [0]).map(|found| found > 0)
-}
-
-/// Writes the ids (`STATX_MNT_ID_UNIQUE`) of all that lies below a mount, at any depth, into `ids`, and returns how many: where
-/// there is no room for all, as many as there is room for. `namespace` is 0 for the calling thread's.
-///
-/// # Errors
-/// As [`any_below`].
 pub(crate) fn list(namespace: u64, mount: u64, ids: &mut [u64]) -> io::Result<usize> {
     let request = Request { size: 32, spare: 0, mount, param: 0, namespace };
     // SAFETY: the request is of the size that it names; the kernel writes no more numbers than it is told.
@@ -115,7 +107,7 @@ impl Described {
         self.text(self.root)
     }
 
-    /// Where it is mounted, seen from the calling thread's root.
+    /// Where it is mounted, seen from the calling thread's root, or from that of the other namespace.
     pub(crate) fn mount_point(&self) -> &[u8] {
         self.text(self.mount_point)
     }
@@ -126,13 +118,14 @@ impl Described {
     }
 }
 
-/// What there is to know of the mount with this id (`STATX_MNT_ID_UNIQUE`) in the calling thread's mount namespace.
+/// What there is to know of the mount with this id (`STATX_MNT_ID_UNIQUE`) of a mount namespace, which is 0 for the calling thread's.
+/// Waits for nothing.
 ///
 /// # Errors
 /// Those of statmount(2): ENOSYS from a kernel that does not know it, ENOENT when the mount is gone, EOVERFLOW when its texts are
 /// too long. ENODATA when something is missing.
-pub(crate) fn describe(mount: u64, into: &mut Described) -> io::Result<()> {
-    let request = Request { size: 32, spare: 0, mount, param: WANTED, namespace: 0 };
+pub(crate) fn describe(namespace: u64, mount: u64, into: &mut Described) -> io::Result<()> {
+    let request = Request { size: 32, spare: 0, mount, param: WANTED, namespace };
     // SAFETY: the request is of the size that it names; the kernel writes no more than the struct is long, all of whose fields
     // are numbers.
     let done = unsafe { libc::syscall(STATMOUNT, &raw const request, &raw mut *into, size_of::<Described>(), 0_u32) };

