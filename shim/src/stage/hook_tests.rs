@@ -89,7 +89,7 @@ fn its_timeout_kills_its_whole_group() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let script = format!("echo waiting >&2; sleep 1000 & echo $! > {}; wait", pid.display());
-    assert_eq!(error_of(run_it(&hook(&script, Some(1)), "")), "killed after its timeout of 1 s: waiting");
+    assert_eq!(error_of(run_it(&hook(&script, Some(3)), "")), "killed after its timeout of 3 s: waiting");
     let pid = std::fs::read_to_string(pid).unwrap();
     let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Ok(stat) => stat.contains(") Z "),
