@@ -29,9 +29,10 @@ fn it_has_the_state_its_arguments_its_environment_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let held = std::fs::File::open("/").unwrap();
     let out = dir.path().join("out");
+    // No pipeline, whose pipe the shell would have, and no child that looks at the shell, which blocks signals when it forks.
     let script = format!(
-        "exec > {0}; cat; echo; echo $0; pwd; tr '\\0' '\\n' < /proc/$$/environ; ls /proc/$$/fd | tr '\\n' ' '; \
-         grep -E 'Sig(Ign|Blk)' /proc/$$/status",
+        "exec > {0}; cat; echo; echo $0; pwd; tr '\\0' '\\n' < /proc/$$/environ; ls /proc/$$/fd; \
+         exec grep -E 'Sig(Ign|Blk)' /proc/self/status",
         out.display()
     );
     let mut hook = hook(&script, None);
