@@ -160,11 +160,10 @@ fn a_text_that_changes_its_length_is_never_cut_or_padded() {
         };
         let open_again = || {
             let (mut count, mut buffer) = (0, Vec::new());
-            while Instant::now() < end {
+            while count <= 100 || Instant::now() < end {
                 read(&File::open(&path).unwrap(), &mut buffer);
                 count += 1;
             }
-            count
         };
         let held = || {
             let (file, mut buffer) = (File::open(&path).unwrap(), Vec::new());
@@ -173,11 +172,9 @@ fn a_text_that_changes_its_length_is_never_cut_or_padded() {
             }
         };
         std::thread::scope(|scope| {
-            let readers = [scope.spawn(open_again), scope.spawn(open_again)];
+            scope.spawn(open_again);
+            scope.spawn(open_again);
             scope.spawn(held);
-            for reader in readers {
-                assert!(reader.join().unwrap() > 100);
-            }
         });
     });
 }

@@ -102,19 +102,15 @@ fn readers_see_one_of_the_values_whole_while_others_write() {
         };
         let reader = || {
             let mut count = 0;
-            while Instant::now() < end {
+            while count <= 100 || Instant::now() < end {
                 let text = fs::read_to_string(&path).unwrap();
                 assert!(values.contains(&text.as_str()), "{text:?}");
                 count += 1;
             }
-            count
         };
         std::thread::scope(|scope| {
             scope.spawn(|| writer("101000\n"));
-            let readers = [scope.spawn(reader), scope.spawn(reader), scope.spawn(reader)];
-            for reader in readers {
-                assert!(reader.join().unwrap() > 100);
-            }
+            (0..3).for_each(|_| drop(scope.spawn(reader)));
         });
     });
 }

@@ -89,7 +89,7 @@ impl Exchange {
     /// # Panics
     /// When they do not come.
     pub async fn topics(&self, count: usize) -> Vec<String> {
-        for _ in 0..600 {
+        for _ in 0..1200 {
             if self.received().len() >= count {
                 break;
             }

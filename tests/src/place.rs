@@ -74,6 +74,16 @@ pub fn skip(test: &str, reason: &str) {
     writeln!(list, "SKIP {test}: {reason}").expect("a line in the list of skips");
 }
 
+/// Writes a program that an interpreter runs.
+pub fn script(path: &Path, text: &str) {
+    // By a process of its own, as in [`copy_of`].
+    let mut command = std::process::Command::new("sh");
+    command.args(["-euc", "cat > \"$0\"; chmod 755 \"$0\""]).arg(path).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("sh");
+    child.stdin.take().expect("a pipe").write_all(text.as_bytes()).expect("the text");
+    assert!(child.wait().expect("sh").success(), "{}", path.display());
+}
+
 /// A copy of a binary, with an inode of its own: the processes that run it are those of one test.
 pub fn copy_of(binary: &Path) -> PathBuf {
     let copy = new_dir("binary").join(binary.file_name().expect("a file name"));

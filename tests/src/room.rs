@@ -90,8 +90,7 @@ impl Room {
             dweller.namespace("mnt"),
             place::shim().display()
         );
-        std::fs::write(&binary, text).expect("a script");
-        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+        place::script(&binary, &text);
         Self { dir, how: How { binary, ..How::default() }, dweller }
     }
 

@@ -100,12 +100,10 @@ impl How {
     /// Where it sees the unified hierarchy alone, as on a host that has nothing else.
     #[must_use]
     pub fn on_unified(self) -> Self {
-        use std::os::unix::fs::PermissionsExt;
         let script = place::new_dir("unified").join("containerd-shim-eci-v2");
         let within = r#"mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$0" "$@""#;
         let text = format!("#!/bin/sh\nexec unshare --mount sh -c '{within}' {} \"$@\"\n", self.binary.display());
-        std::fs::write(&script, text).expect("a script");
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("its mode");
+        place::script(&script, &text);
         Self { binary: script, ..self }
     }
 }
@@ -178,7 +176,7 @@ impl Shim {
     /// # Panics
     /// When it does not come.
     pub async fn logged(&self, text: &str) -> String {
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if let Some(line) = self.log().lines().find(|line| line.contains(text)) {
                 return line.to_owned();
             }
@@ -210,7 +208,7 @@ impl Shim {
     /// # Panics
     /// When it stays.
     pub async fn gone(&self) {
-        for _ in 0..600 {
+        for _ in 0..3000 {
             if !self.socket().exists() {
                 return;
             }

@@ -93,6 +93,8 @@ tell load uptime "$(uptime | sed 's/.*average: //; s/,.*//' | awk '{ print $1 * 
 tell load busybox "$(busybox uptime | sed 's/.*average: //; s/,.*//' | awk '{ print $1 * 100 }')"
 tell load w "$(w | sed -n '1s/.*average: //p' | sed 's/,.*//' | awk '{ print $1 * 100 }')"
 tell load top "$(top -b -n 1 | sed -n '1s/.*average: //p' | sed 's/,.*//' | awk '{ print $1 * 100 }')"
+tell load later "$(awk '{ print $1 * 100 }' /proc/loadavg)"
+tell up later "$(awk '{ print int($1) }' /proc/uptime)"
 "#;
 
 /// The shell of [`SCRIPT`].
@@ -139,9 +141,10 @@ impl Told {
         self.all("allowed", self.one("allowed", "nproc"), 0);
         self.all("memory", self.one("memory", "meminfo"), 0);
         self.all("swap", self.one("swap", "meminfo"), 0);
-        // Of a quarter of a GiB that few processes use; uptime in whole seconds, rounded here and there.
-        self.all("up", self.one("up", "uptime"), 3);
+        let moved = |what, first| self.one(what, "later").abs_diff(self.one(what, first));
+        // In whole seconds, rounded here and there.
+        self.all("up", self.one("up", "uptime"), 3 + moved("up", "uptime"));
         // Two of the samples, a second apart.
-        self.all("load", self.one("load", "loadavg"), 20);
+        self.all("load", self.one("load", "loadavg"), 20 + moved("load", "loadavg"));
     }
 }

@@ -29,9 +29,10 @@ fn it_has_the_state_its_arguments_its_environment_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let held = std::fs::File::open("/").unwrap();
     let out = dir.path().join("out");
+    // No pipeline, whose pipe the shell would have, and no child that looks at the shell, which blocks signals when it forks.
     let script = format!(
-        "exec > {0}; cat; echo; echo $0; pwd; tr '\\0' '\\n' < /proc/$$/environ; ls /proc/$$/fd | tr '\\n' ' '; \
-         grep -E 'Sig(Ign|Blk)' /proc/$$/status",
+        "exec > {0}; cat; echo; echo $0; pwd; tr '\\0' '\\n' < /proc/$$/environ; ls /proc/$$/fd; \
+         exec grep -E 'Sig(Ign|Blk)' /proc/self/status",
         out.display()
     );
     let mut hook = hook(&script, None);
@@ -89,7 +90,7 @@ fn its_timeout_kills_its_whole_group() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let script = format!("echo waiting >&2; sleep 1000 & echo $! > {}; wait", pid.display());
-    assert_eq!(error_of(run_it(&hook(&script, Some(1)), "")), "killed after its timeout of 1 s: waiting");
+    assert_eq!(error_of(run_it(&hook(&script, Some(3)), "")), "killed after its timeout of 3 s: waiting");
     let pid = std::fs::read_to_string(pid).unwrap();
     let gone = || match std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())) {
         Ok(stat) => stat.contains(") Z "),

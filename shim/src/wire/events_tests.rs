@@ -42,7 +42,7 @@ fn exited(pid: u32) -> Event {
 }
 
 async fn pid_of(received: &mut UnboundedReceiver<Envelope>) -> u32 {
-    let envelope = tokio::time::timeout(Duration::from_secs(30), received.recv()).await.unwrap().unwrap();
+    let envelope = tokio::time::timeout(Duration::from_secs(60), received.recv()).await.unwrap().unwrap();
     assert_eq!((envelope.topic.as_str(), envelope.namespace.as_str()), ("/tasks/exit", "ns"));
     assert_eq!(envelope.event.type_url, "containerd.events.TaskExit");
     let exit = events::TaskExit::parse_from_bytes(&envelope.event.value).unwrap();

@@ -112,7 +112,7 @@ impl Container {
     }
 
     fn until_it_runs(&self) {
-        for _ in 0..1000 {
+        for _ in 0..6000 {
             if self.read(&format!("{}/comm", self.init)).trim() == "cat" {
                 return;
             }

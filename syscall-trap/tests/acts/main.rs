@@ -52,7 +52,7 @@ impl Bench {
             covers,
             emulated: container.emulated.take().into_iter().collect(),
             devices: vec![(1, 3), (1, 5)],
-            limit: Duration::from_secs(2),
+            limit: Duration::from_secs(5),
         };
         Self { world: World::new(setup).expect("a world"), container }
     }

@@ -249,7 +249,7 @@ pub(crate) fn a_filesystem_that_does_not_answer(bench: &mut Bench) {
         assert_eq!(bench.once("$WAIT", &proc("/srv/a")), Outcome::Done);
     }
     bench.container.answer_no_more();
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if bench.idle() {
             return;
         }

@@ -44,13 +44,13 @@ pub(crate) fn kill(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).expect("kill");
 }
 
-/// The first host ids of the user namespaces in which processes live.
-pub(crate) fn living_bases() -> Vec<u32> {
+/// The processes that live in user namespaces, each with the first of its host ids.
+pub(crate) fn living_bases() -> Vec<(u32, u32)> {
     let base = |pid: u32| {
         let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).ok()?;
         map.split_whitespace().nth(1)?.parse::<u32>().ok()
     };
-    pids().into_iter().filter_map(base).filter(|base| *base != 0).collect()
+    pids().into_iter().filter_map(|pid| Some((pid, base(pid)?))).filter(|(_, base)| *base != 0).collect()
 }
 
 /// The lines of `ranges` that speak of a container.

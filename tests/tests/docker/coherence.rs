@@ -73,7 +73,7 @@ fn a_process_sees_what_was_copied_in_without_an_exec(host: &Host) {
         # The same for a directory that is only made, in one that is held.
         start 'cd /var/www; until [ -d made ]; do sleep 0.02; done; ls -d made' /
         mkdir "$scratch/made"; docker cp -q "$scratch/made" views:/var/www/
-        equal "$(timeout 20 docker wait views)" 0 wait
+        equal "$(timeout 60 docker wait views)" 0 wait
         equal "$(docker logs views)" made "a directory""#,
     );
 }

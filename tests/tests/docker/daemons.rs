@@ -77,8 +77,8 @@ fn containers_outlive_containerd(host: &Host) {
     host.until("docker logs one | grep -q ready");
     for signal in ["TERM", "KILL"] {
         host.sh(&format!("{END} end {signal} containerd")).ok();
-        // dockerd finds its way back in its own time.
-        host.until("docker exec one true");
+        // dockerd finds its way back in its own time, and may miss what happens before.
+        host.until("timeout 20 docker exec one true");
         assert_eq!(host.sh("docker exec one sh -c 'echo in; exit 3'").status, 3);
     }
     host.sh("docker kill -s USR1 one").ok();
@@ -97,9 +97,10 @@ fn a_killed_shim_is_the_end_of_its_container_alone(host: &Host) {
     host.sh(killed).ok();
     // It is restarted, as its policy says, with its files and its port.
     host.until("[ \"$(docker inspect -f '{{.State.Status}} {{.RestartCount}}' one)\" = 'running 1' ]");
+    host.until("[ $(docker exec one grep -c started /starts) = 2 ]");
     assert_eq!(host.sh("docker exec one cat /starts; docker exec two echo other").ok(), "started\nstarted\nother");
     host.until("[ \"$(busybox wget -qO- http://127.0.0.1:18080/index.html)\" = served ]");
-    assert_eq!(host.sh("pgrep -fxc 'sleep 90[12]'").ok(), "2");
+    host.until("[ $(pgrep -fxc 'sleep 90[12]') = 2 ]");
     host.sh("docker rm -f one two").ok();
 }
 

@@ -76,7 +76,7 @@ fn what_a_container_changed_is_told_and_committed_with_its_owners(host: &Host) {
 fn a_running_container_is_told_copied_and_committed(host: &Host) {
     // dockerd's own mount of the container's layers shows what the container writes, and the other way round.
     host.sh("$DOCKER -d --name one busybox sh -c 'echo inside > /home/inside; chown 1000:100 /home/inside; exec sleep 1000'").ok();
-    host.until("docker exec one cat /home/inside");
+    host.until("[ \"$(docker exec one stat -c %u:%g /home/inside)\" = 1000:100 ]");
     let out = "docker cp one:/home/inside - | tar -xO; docker cp one:/home/inside - | tar -tv --numeric-owner | awk '{ print $2 }'";
     assert_eq!(host.sh(out).ok(), "inside\n1000/100");
     host.sh("echo outside > /tmp/in && docker cp /tmp/in one:/home/in && rm /tmp/in").ok();

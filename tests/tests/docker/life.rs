@@ -65,7 +65,8 @@ fn a_paused_container_stands_still(host: &Host) {
 
 fn processes_and_statistics_are_those_of_the_container(host: &Host) {
     host.sh("$DOCKER -d --name one --memory 64m --pids-limit 20 busybox sh -c 'sleep 901 & exec sleep 902'").ok();
-    host.until("[ $(docker top one | grep -c 'sleep 90[12]') = 2 ]");
+    // Both have become sleep: the shell's own words are in its children, too, until then.
+    host.until("[ $(docker top one -o pid,args | grep -cE '^ *[0-9]+ +sleep 90[12] *$') = 2 ]");
     let top = host.sh("docker top one -o pid,args");
     let pids = host.sh("pgrep -f '^sleep 90[12]' | sort -n");
     let shown: Vec<&str> = top.ok().lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
@@ -106,11 +107,12 @@ fn limits_are_set_and_change_while_it_runs(host: &Host) {
 fn who_takes_more_memory_than_allowed_is_killed(host: &Host) {
     let since = host.sh("date +%s.%N").ok().to_owned();
     assert_eq!(host.sh("$DOCKER --name one --memory 16m --memory-swap 16m busybox tail /dev/zero").status, 137);
+    // First, as dockerd answers it when it has told of the end, which it does after it has answered `run`.
+    assert_eq!(inspected(host, "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
     let events = host.sh(&format!(
         "docker events --since {since} --until $(date +%s.%N) --filter container=one --format '{{{{.Action}}}}' | grep -E '^(start|oom|die)$'"
     ));
     assert_eq!(events.ok(), "start\noom\ndie");
-    assert_eq!(inspected(host, "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
     host.sh("docker rm one").ok();
 }
 
@@ -155,7 +157,8 @@ fn a_restart_is_a_boot(host: &Host) {
     assert!(after[0] >= before[0] + 2, "{before:?}, and then {after:?}");
     assert!(after[1] <= after[2] - before[0] - 2, "{before:?}, and then {after:?}");
     for [boot, up, now] in [before, after] {
-        assert!((now - boot - up).abs() <= 2, "{before:?}, and then {after:?}");
+        // A busy machine takes its time between them.
+        assert!((-2..=20).contains(&(now - boot - up)), "{before:?}, and then {after:?}");
     }
     host.sh("docker rm -f one").ok();
 }

@@ -107,7 +107,7 @@ fn volumes_have_the_owners_of_what_is_put_there(host: &Host) {
         # A named volume and an anonymous one, filled by dockerd from the image.
         for option in "-v $v:/data" ''; do
             run -d --name $c $option owner-image sh -c 'id > /data/new; chown 33:33 /data/new; exec sleep 1d' > /dev/null
-            until docker exec $c test -s /data/new; do sleep 0.05; done
+            until [ "$(docker exec $c stat -c %u:%g /data/new)" = 33:33 ]; do sleep 0.05; done 2> /dev/null
             docker exec -u 1000:100 $c touch /data/by-user
             source=$(docker inspect -f '{{range .Mounts}}{{.Source}}{{end}}' $c)
             stat -c '%u:%g %a' "$source"; owners "$source"
@@ -125,9 +125,9 @@ fn volumes_are_shared_with_containers_of_either_runtime(host: &Host) {
     let said = as_under_runc(
         host,
         r#"run -d --name $c -v $v:/v busybox sh -c 'echo 1 > /v/one; chown 10:20 /v/one; exec sleep 1d' > /dev/null
-        until docker exec $c test -s /v/one; do sleep 0.05; done
+        until [ "$(docker exec $c stat -c %u:%g /v/one)" = 10:20 ]; do sleep 0.05; done 2> /dev/null
         run -d --name $c-2 --volumes-from $c busybox sh -c 'echo 2 > /v/two; chown 30:40 /v/two; chmod 640 /v/two; exec sleep 1d' > /dev/null
-        until docker exec $c test -s /v/two; do sleep 0.05; done
+        until [ "$(docker exec $c stat -c %a /v/two)" = 640 ]; do sleep 0.05; done 2> /dev/null
         docker run --rm --runtime runc -v $v:/v busybox sh -c 'cat /v/one /v/two; echo 3 > /v/three; chown 50:60 /v/three; chown 11 /v/one'
         for name in $c $c-2; do docker exec $name sh -c 'cat /v/three; stat -c "%n %u:%g %a" /v/*'; done
         docker exec -u 30:40 $c cat /v/two; docker exec -u 31:41 $c cat /v/two 2>&1 || :
@@ -182,7 +182,7 @@ fn a_restarted_container_has_its_owners(host: &Host) {
     let said = as_under_runc(
         host,
         r#"run -d --name $c busybox sh -c '[ -e /srv ] || { mkdir /srv; echo > /srv/f; chown 1000:100 /srv/f; chown 0:5 /srv; }; touch /srv/run; chown 9:9 /srv/run; exec sleep 1d' > /dev/null
-        until docker exec $c test -e /srv/run; do sleep 0.05; done
+        until [ "$(docker exec $c stat -c %u:%g /srv/run)" = 9:9 ]; do sleep 0.05; done 2> /dev/null
         for round in 1 2; do
             docker exec $c find /srv -exec stat -c '%n %u:%g' '{}' + | sort
             docker stop -t 0 $c > /dev/null

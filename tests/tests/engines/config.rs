@@ -86,6 +86,8 @@ fn refused(host: &Host, handler: &str, text: &str) {
 fn has_its_own(host: &Host, handler: &str) {
     let answer: Value = serde_json::from_str(host_network(host, handler).ok()).expect("an answer");
     let id = text(&answer["podSandboxId"]);
+    // Its name is the program's a moment after the start.
+    host.until("pgrep -xf '(/bin/)?sleep 2147483647'");
     let network = host.sh("readlink /proc/1/ns/net /proc/$(pgrep -xf '(/bin/)?sleep 2147483647')/ns/net | sort -u");
     assert_eq!(network.ok().lines().count(), 2, "{network:#?}");
     call(host, "StopPodSandbox", &json!({ "pod_sandbox_id": id }));

@@ -152,6 +152,7 @@ fn a_pod_lives_in_the_slice_of_its_kind_and_is_updated() {
         let updated = "134217728\n200\nkubepods-burstable.slice\n260ms\n134217728\n25500\n";
         assert!(sh(host, &look).starts_with(updated), "{}", sh(host, &look));
         sh(host, "systemctl daemon-reload");
+        host.until(&format!("grep -qx 26000 /sys/fs/cgroup/cpu/{group}/cpu.cfs_quota_us"));
         // systemd knows whole percents.
         assert!(sh(host, &look).starts_with(&updated.replace("25500", "26000")), "{}", sh(host, &look));
         assert_eq!(pod.exec(&id, "exit 3").0, 3);

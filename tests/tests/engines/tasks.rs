@@ -1,6 +1,7 @@
 //! A task that runs detached: looked at, entered, watched, killed, removed.
 
 use tests::host::Host;
+use tests::place;
 
 on_each_suite!(
     a_detached_task_is_listed_entered_and_removed,
@@ -66,8 +67,9 @@ fn output_goes_where_the_log_uri_says(host: &Host) {
     assert_eq!(host.sh("sort /state/file.log").ok(), "err\nout");
     host.sh("ctr task rm c && ctr c rm c").ok();
     let logger = "#!/bin/sh\necho $CONTAINER_NAMESPACE $CONTAINER_ID \"$@\" > /state/logger.args\nexec 5>&-\ncat <&3 > /state/logger.out &\ncat <&4 > /state/logger.err\nwait\ntouch /state/logger.done\n";
-    std::fs::write(host.state().join("logger"), logger).expect("a logger");
-    host.sh("chmod +x /state/logger && $RUN -d --log-uri 'binary:///state/logger?key=value' $IMAGE d sh -c 'echo out; echo err >&2; exit 3'").ok();
+    place::script(&host.state().join("logger"), logger);
+    host.sh("$RUN -d --log-uri 'binary:///state/logger?key=value' $IMAGE d sh -c 'echo out; echo err >&2; exit 3'")
+        .ok();
     host.until("[ -e /state/logger.done ] && ctr task ls | grep -q STOPPED");
     assert_eq!(
         host.sh("cat /state/logger.args /state/logger.out /state/logger.err").ok(),

@@ -18,7 +18,7 @@ fn with_docker(bundle: Bundle) -> Bundle {
 
 const START: &str = "containerd > /tmp/containerd.log 2>&1 &
     dockerd --containerd /run/containerd/containerd.sock --bridge none --iptables=false --ip6tables=false > /tmp/dockerd.log 2>&1 &
-    until docker info > /dev/null 2>&1; do [ $SECONDS -lt 60 ] || { tail /tmp/*.log >&2; exit 9; }; sleep 0.2; done
+    until docker info > /dev/null 2>&1; do [ $SECONDS -lt 90 ] || { tail /tmp/*.log >&2; exit 9; }; sleep 0.2; done
     docker load -q -i /images/busybox.tar > /dev/null";
 
 /// What inner containers see and may do.

@@ -79,7 +79,7 @@ async fn systemd(kind: Kind, test: &str) -> Option<(Container, Room)> {
     let room = on_unified(kind);
     let container = room.create(bundle).await.expect("a container");
     container.start().await.expect("systemd");
-    let up = "for _ in {1..300}; do [ -S /run/systemd/private ] && break; sleep 0.1; done; systemctl is-system-running --wait; :";
+    let up = "for _ in {1..600}; do [ -S /run/systemd/private ] && break; sleep 0.1; done; systemctl is-system-running --wait; :";
     bash(&container, up).await.ok();
     Some((container, room))
 }
@@ -131,10 +131,14 @@ async fn an_inner_systemds_policies_hold(kind: Kind) {
     assert!(closed.contains("/dev/fuse: Operation not permitted") && closed.ends_with("null"), "{closed}");
     assert_eq!(opened("-p DevicePolicy=closed -p 'DeviceAllow=/dev/fuse rw'").await, "fuse\nnull");
     // What is changed while it runs replaces the program; and so does a systemd that begins anew.
-    let changed = "systemd-run --quiet --unit=s -p DevicePolicy=closed sleep 1000
+    // It replaces it after it has answered.
+    let changed = "opens() { (: < /dev/fuse) 2> /dev/null; }
+        systemd-run --quiet --unit=s -p DevicePolicy=closed sleep 1000
         systemctl set-property --runtime s.service 'DeviceAllow=/dev/fuse rw' 2>&1; systemctl daemon-reexec
-        echo $$ > /sys/fs/cgroup/system.slice/s.service/cgroup.procs; (: < /dev/fuse) 2>&1 && echo fuse
-        systemctl set-property --runtime s.service 'DeviceAllow=' 2>&1; (: < /dev/fuse) 2>&1; (: < /dev/null) && echo null";
+        echo $$ > /sys/fs/cgroup/system.slice/s.service/cgroup.procs
+        for _ in {1..300}; do opens && break; sleep 0.1; done; (: < /dev/fuse) 2>&1 && echo fuse
+        systemctl set-property --runtime s.service 'DeviceAllow=' 2>&1
+        for _ in {1..300}; do opens || break; sleep 0.1; done; (: < /dev/fuse) 2>&1; (: < /dev/null) && echo null";
     let said = bash(&container, changed).await.ok().to_owned();
     let lines: Vec<_> = said.lines().collect();
     assert!(

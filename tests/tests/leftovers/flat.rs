@@ -1,7 +1,10 @@
 //! One container after another: nothing grows.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use tests::leftovers::Machine;
+use tests::shim::PATIENCE;
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
 
@@ -25,13 +28,15 @@ fn belongings(pid: u32) -> (usize, usize, usize) {
 
 /// Waits until nothing is there that was not before: processes that have ended are reaped by another.
 async fn assert_nothing_since(before: &Machine) {
-    for _ in 0..500 {
-        if before.since().is_empty() {
+    let limit = Instant::now() + PATIENCE;
+    loop {
+        let new = before.since();
+        if new.is_empty() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        assert!(Instant::now() < limit, "left behind: {new:#?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("left behind: {:#?}", before.since());
 }
 
 #[tokio::test]
@@ -92,21 +97,24 @@ async fn a_pods_shim_is_after_many_containers_and_execs_what_it_was() {
         container.delete().await.expect("delete");
     };
     round(member()).await;
-    let idle = async || {
-        // Blocking threads end a second after their last work, and what has ended is reaped a moment later.
-        for _ in 0..100 {
-            if matches!(belongings(shim.pid), (_, 4, 1)) {
+    // Blocking threads end a second after their last work, and what has ended is reaped, and closed, a moment later.
+    let settled = async || {
+        let mut last = belongings(shim.pid);
+        for _ in 0..60 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let now = belongings(shim.pid);
+            if now == last && (now.1, now.2) == (4, 1) {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            last = now;
         }
-        belongings(shim.pid)
+        last
     };
-    let before = idle().await;
+    let before = settled().await;
     assert_eq!((before.1, before.2), (4, 1), "one thread, the three of the first container, and that as the one child");
     for _ in 0..100 {
         round(member()).await;
     }
-    assert_eq!(idle().await, before);
+    assert_eq!(settled().await, before);
     first.end().await;
 }

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::Duration;
 
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, place};
@@ -38,16 +37,11 @@ fn image() -> Bundle {
 /// Until a process that is found by its command line runs the shim's file; its pid as the host counts.
 async fn runs_the_shim(pid: u32) {
     let wanted = fs::metadata(place::shim()).unwrap();
-    for _ in 0..600 {
-        let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if command.starts_with(b"/proc/self/exe")
+    let runs = || {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|command| command.starts_with(b"/proc/self/exe"))
             && fs::metadata(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.ino() == wanted.ino())
-        {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("process {pid} does not run /proc/self/exe");
+    };
+    tests::until(&format!("process {pid} runs /proc/self/exe"), runs).await;
 }
 
 #[tokio::test]

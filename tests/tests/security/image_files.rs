@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::json;
-use tests::{Bundle, Container, stdio};
+use tests::{Bundle, Container, stdio, until};
 
 use crate::canary::Make;
 
@@ -65,10 +65,14 @@ async fn user_and_group_files_without_end_are_not_read() {
     for (form, make) in forms() {
         let pipes = stdio::Pipes::output();
         let mut container =
-            Container::create_in(&first.shim, bundle(&make).sh(&format!("{SCRIPT}; sleep 1000")), pipes).await.unwrap();
+            Container::create_in(&first.shim, bundle(&make).sh(&format!("{SCRIPT}; exec sleep 1000")), pipes)
+                .await
+                .unwrap();
         container.start().await.unwrap();
         let exec = container.process(&["/bin/sh", "-c", SCRIPT]);
         assert_eq!(container.exec_process(&exec).await.unwrap().ok(), "/\n1000\n1000\n1", "{form}");
+        let name = || fs::read_to_string(format!("/proc/{}/comm", container.pid)).unwrap_or_default();
+        until("it has said all", || name() == "sleep\n").await;
         container.kill("", 9, true).await.unwrap();
         assert_eq!(container.output().await.stdout, "/\n1000\n1000\n1\n", "{form}");
         container.delete().await.unwrap();

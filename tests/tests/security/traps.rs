@@ -45,7 +45,8 @@ fn descriptors(pid: u32) -> Vec<String> {
 /// Its descriptors that answer for the kernel: FUSE devices and listeners.
 fn answers(pid: u32) -> usize {
     let device = fs::metadata("/dev/fuse").unwrap().rdev();
-    let fds = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten().map(|fd| fd.path());
+    // None of a process that has ended.
+    let fds = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|fd| fd.path());
     let is_device = |fd: &PathBuf| fs::metadata(fd).is_ok_and(|file| file.rdev() == device);
     let is_listener =
         |fd: &PathBuf| fs::read_link(fd).is_ok_and(|name| name.to_string_lossy().contains("seccomp notify"));

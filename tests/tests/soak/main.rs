@@ -5,8 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods)]
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use tests::host::{Host, Setup};
+use tests::shim::PATIENCE;
 
 /// How many of `full`.
 fn many(full: usize) -> usize {
@@ -47,9 +49,15 @@ fn nothing_adds_up() {
     let running = host.traces();
     repeat(&host, many(1000), "docker exec lasting true");
     host.has_nothing_since(&running);
-    let after = shim(&host);
+    let mut after = shim(&host);
+    // Those of an exec may be open for a moment longer.
+    let limit = Instant::now() + PATIENCE;
+    while after[0] > before[0] && Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(200));
+        after = shim(&host);
+    }
     println!("the shim's descriptors, threads and private memory in KiB: {before:?}, then {after:?}");
-    assert_eq!(before[0], after[0], "descriptors");
+    assert!(after[0] <= before[0], "descriptors: {} and then {}", before[0], after[0]);
     // Threads that wait for work come and go.
     assert!(after[1] <= before[1] + 2, "threads: {} and then {}", before[1], after[1]);
     assert!(after[2] <= before[2] + 1024, "memory: {} and then {} KiB", before[2], after[2]);

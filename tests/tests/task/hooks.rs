@@ -235,10 +235,8 @@ async fn a_hook_without_arguments_has_its_path_as_its_name() {
 }
 
 fn script_at(dir: &Path, text: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
     let path = dir.join("script");
-    std::fs::write(&path, text).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place::script(&path, text);
     path.display().to_string()
 }
 

@@ -83,17 +83,18 @@ async fn a_poststop_hook_that_fails_is_a_warning_and_the_others_run() {
 async fn one_that_hangs_is_killed_with_its_children_after_its_timeout() {
     for kind in ["prestart", "createContainer", "startContainer"] {
         let mut hook = script(&format!("echo here >&2; sleep 4711 & echo {kind}; wait"));
-        hook["timeout"] = json!(1);
+        // Time enough to say something, on a busy machine.
+        hook["timeout"] = json!(3);
         let begun = Instant::now();
         let message = match kind {
             "startContainer" => Bundle::new().push("/hooks/startContainer", hook).start_refused().await,
             kind => Bundle::new().push(&format!("/hooks/{kind}"), hook).refused().await,
         };
-        let expected = format!("hooks.{kind}[0] /bin/sh: killed after its timeout of 1 s: here");
+        let expected = format!("hooks.{kind}[0] /bin/sh: killed after its timeout of 3 s: here");
         assert!(message.ends_with(&expected), "{message}");
-        assert!(begun.elapsed() >= Duration::from_secs(1));
-        let left = tests::sh("grep -la '^sleep.4711' /proc/[0-9]*/cmdline");
-        assert_eq!(left.stdout, "", "{kind}");
+        assert!(begun.elapsed() >= Duration::from_secs(3));
+        let left = || tests::sh("grep -la '^sleep.4711' /proc/[0-9]*/cmdline").stdout;
+        tests::until(&format!("the end of the children of {kind}"), || left().is_empty()).await;
     }
 }
 

@@ -108,8 +108,7 @@ async fn the_hosts_network_is_refused_below_run_netns_and_to_an_engine_that_has_
     // As of an engine whose unit has a network of its own.
     let script = tests::place::new_dir("moved").join("shim");
     let text = format!("#!/bin/sh\nexec unshare --net {} \"$@\"\n", tests::place::shim().display());
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    tests::place::script(&script, &text);
     let shim = Shim::start_as(&bundle, &How { binary: script, ..How::default() }).await;
     let created = Container::create_in(&shim, bundle, Pipes::none()).await;
     assert_eq!(created.err().expect("a refusal").message, shared_with_the_host(&["network"]));

@@ -19,6 +19,9 @@ async fn an_end_for_want_of_memory_is_told_before_the_exit() {
     let container = Container::started(small().sh(&format!("exec {EAT}"))).await;
     assert_eq!(container.wait().await, 137);
     container.delete().await.unwrap();
+    // Told more than once, if the kernel tells it so.
+    let is_told = || container.shim.events.received().last().is_some_and(|event| event.topic == "/tasks/delete");
+    tests::until("/tasks/delete", is_told).await;
     let topics = container.shim.events.topics(5).await;
     assert_eq!(topics[..2], ["/tasks/create", "/tasks/start"]);
     let oom = topics.iter().filter(|topic| *topic == "/tasks/oom").count();

@@ -109,9 +109,10 @@ async fn the_shim_goes_to_the_group_that_it_is_told() {
     let container = create(type_url, value).await.unwrap();
     container.start().await.unwrap();
     let members = || std::fs::read_to_string(group.join("cgroup.procs")).unwrap();
-    assert_eq!(members().lines().collect::<Vec<_>>(), [container.shim.pid.to_string()]);
+    let only = container.shim.pid.to_string();
+    tests::until("only the shim is there", || members().lines().eq([only.as_str()])).await;
     assert!(!container.sh("cat /proc/self/cgroup").await.ok().contains("eci-tests-shim"));
-    assert_eq!(members().lines().count(), 1, "only the shim is there");
+    tests::until("only the shim is there again", || members().lines().eq([only.as_str()])).await;
     container.end().await;
     container.shim.gone().await;
     // The last step of an exit comes after what waitpid(2) tells.

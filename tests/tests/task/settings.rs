@@ -101,14 +101,15 @@ async fn the_root_has_the_propagation_that_the_spec_asks_for() {
         ("unbindable", "unbindable"),
         ("runbindable", "unbindable"),
     ] {
-        let bundle = Bundle::new().set("/linux/rootfsPropagation", json!(propagation));
-        let output = bundle.sh(ROOT_PROPAGATION).run().await;
+        let container = Container::sleeping(Bundle::new().set("/linux/rootfsPropagation", json!(propagation))).await;
+        let output = container.sh(ROOT_PROPAGATION).await;
         let shown = output.ok();
         assert!(if fields.is_empty() { shown.is_empty() } else { shown.starts_with(fields) }, "{propagation}: {shown}");
-        // A peer group of the container's own: nothing of it is shared with the host.
+        // A peer group of the container's own: nothing of it is shared with the host. (Its number is another's once it has ended.)
         let peers = shown.strip_prefix("shared:").map(|number| format!("shared:{number} "));
         let host = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(peers.is_none_or(|peers| !host.contains(&peers)));
+        container.end().await;
     }
     let refusal = Bundle::new().set("/linux/rootfsPropagation", json!("sideways")).refused().await;
     assert!(refusal.ends_with("linux.rootfsPropagation: \"sideways\" is not known"), "{refusal}");

@@ -1,7 +1,6 @@
 //! Standard input and output: nothing is lost, nothing ends early, and every kind of place is served.
 
 use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
 
 use containerd_shim_protos::api;
 use tests::shim::deadline;
@@ -132,8 +131,7 @@ async fn a_logging_program_gets_both_outputs_its_arguments_and_names() {
          cat <&3 > {0}/out &\ncat <&4 > {0}/err\nwait\ntouch {0}/done\n",
         dir.display()
     );
-    std::fs::write(&logger, script).unwrap();
-    std::fs::set_permissions(&logger, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place::script(&logger, &script);
     let mut pipes = Pipes::none();
     pipes.stdout = format!("binary://{}?key=a%20value", logger.display());
     pipes.stderr = pipes.stdout.clone();
@@ -164,8 +162,7 @@ async fn a_logging_program_that_is_missing_fails_create() {
 fn strict_logger(ready: &str) -> (std::path::PathBuf, Pipes) {
     let dir = place::new_dir("logger");
     let logger = dir.join("logger");
-    std::fs::write(&logger, format!("#!/bin/sh\n{ready}\nexec 5>&-\ncat <&3 > {}/out\n", dir.display())).unwrap();
-    std::fs::set_permissions(&logger, std::fs::Permissions::from_mode(0o755)).unwrap();
+    place::script(&logger, &format!("#!/bin/sh\n{ready}\nexec 5>&-\ncat <&3 > {}/out\n", dir.display()));
     let mut pipes = Pipes::none();
     pipes.stdout = format!("binary-v2://{}", logger.display());
     pipes.stderr = pipes.stdout.clone();

@@ -107,8 +107,7 @@ async fn mounts_are_made_as_the_kernel_makes_them() {
 async fn below_another_listener_containers_run_without_traps_and_the_log_says_so() {
     let script = place::new_dir("listened").join("containerd-shim-eci-v2");
     let text = format!("#!/bin/sh\nexec {} listened {} \"$@\"\n", place::inside().display(), place::shim().display());
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    place::script(&script, &text);
     let how = How { binary: script, ..How::default() };
     let container = Container::sleeping_as(limited().all_capabilities(), &how).await;
     let line = container.shim.logged("runs without traps").await;

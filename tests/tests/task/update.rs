@@ -119,7 +119,8 @@ async fn a_limit_below_what_the_container_uses_is_refused_and_nobody_is_killed()
         .sh("(x=$(head -c 30000000 /dev/zero | tr '\\0' x); touch /tmp/full; sleep 1000; echo $x) > /dev/null 2>&1 &")
         .await
         .ok();
-    container.sh("while [ ! -e /tmp/full ]; do sleep 0.1; done").await.ok();
+    // It holds it, and has come to its last child; the other that sleeps is init.
+    container.sh("until [ -e /tmp/full ] && [ $(pidof sleep | wc -w) = 2 ]; do usleep 100000; done").await.ok();
     let before = values(&container);
     let processes = container.pids().await.unwrap();
     let small = json!({ "memory": { "limit": 4_194_304 }, "pids": { "limit": 25 } });

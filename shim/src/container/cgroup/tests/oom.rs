@@ -8,7 +8,7 @@ use super::*;
 /// Waits until there may be news.
 fn notified(oom: &Oom) -> bool {
     let notifier = oom.notifier().expect("a descriptor");
-    let timeout = Timespec { tv_sec: 10, tv_nsec: 0 };
+    let timeout = Timespec { tv_sec: 60, tv_nsec: 0 };
     poll(&mut [PollFd::new(&notifier, PollFlags::IN)], Some(&timeout)).expect("poll") == 1
 }
 
