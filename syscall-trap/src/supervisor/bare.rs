@@ -82,6 +82,9 @@ impl Place {
         let name = readlinkat(CWD, format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd()), Vec::new())?;
         let mut described = mounts::Described::default();
         for id in ids {
+            if errno(mounts::parent(self.namespace, *id, &mut described))? != self.mount {
+                continue;
+            }
             errno(mounts::describe(self.namespace, *id, &mut described))?;
             // One without a name lies where the namespace's root does not lead.
             let point = described.mount_point();

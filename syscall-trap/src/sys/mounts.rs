@@ -15,8 +15,11 @@ const LISTMOUNT: libc::c_long = 458;
 /// `SYS_statmount` (Linux 6.8), the same on every architecture.
 const STATMOUNT: libc::c_long = 457;
 
-/// `STATMOUNT_SB_BASIC`, `_MNT_BASIC`, `_MNT_ROOT`, `_MNT_POINT`, `_FS_TYPE` of linux/mount.h.
-const WANTED: u64 = 0x1 | 0x2 | 0x8 | 0x10 | 0x20;
+/// `STATMOUNT_MNT_BASIC` of linux/mount.h.
+const BASIC: u64 = 0x2;
+
+/// The same, and `STATMOUNT_SB_BASIC`, `_MNT_ROOT`, `_MNT_POINT`, `_FS_TYPE`.
+const ALL: u64 = 0x1 | BASIC | 0x8 | 0x10 | 0x20;
 
 /// Takes `uid` as the calling thread's filesystem user id, and returns the former one: setfsuid(2), which tells no error.
 pub(crate) fn set_fsuid(uid: u32) -> u32 {
@@ -125,12 +128,24 @@ impl Described {
 /// Those of statmount(2): ENOSYS from a kernel that does not know it, ENOENT when the mount is gone, EOVERFLOW when its texts are
 /// too long. ENODATA when something is missing.
 pub(crate) fn describe(namespace: u64, mount: u64, into: &mut Described) -> io::Result<()> {
-    let request = Request { size: 32, spare: 0, mount, param: WANTED, namespace };
+    ask(namespace, mount, ALL, into)
+}
+
+/// The mount on which the mount with this id lies, by the same kind of id: half the work of [`describe`].
+///
+/// # Errors
+/// As [`describe`].
+pub(crate) fn parent(namespace: u64, mount: u64, buffer: &mut Described) -> io::Result<u64> {
+    ask(namespace, mount, BASIC, buffer).map(|()| buffer.unique_parent)
+}
+
+fn ask(namespace: u64, mount: u64, wanted: u64, into: &mut Described) -> io::Result<()> {
+    let request = Request { size: 32, spare: 0, mount, param: wanted, namespace };
     // SAFETY: the request is of the size that it names; the kernel writes no more than the struct is long, all of whose fields
     // are numbers.
     let done = unsafe { libc::syscall(STATMOUNT, &raw const request, &raw mut *into, size_of::<Described>(), 0_u32) };
     match done {
-        0 if into.known & WANTED == WANTED => Ok(()),
+        0 if into.known & wanted == wanted => Ok(()),
         0 => Err(io::Error::from_raw_os_error(libc::ENODATA)),
         _ => Err(io::Error::last_os_error()),
     }
