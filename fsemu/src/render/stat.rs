@@ -34,7 +34,7 @@ const SUMS: [&str; 4] = ["intr", "ctxt", "processes", "softirq"];
 
 /// How far the host had counted when the container was made.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Sums(HashMap<&'static str, u64>);
+pub(crate) struct Sums(HashMap<&'static str, Vec<u64>>);
 
 impl Sums {
     /// Now.
@@ -46,14 +46,23 @@ impl Sums {
         let sum = |line: &str| {
             let (name, rest) = line.split_once(' ')?;
             let name = SUMS.into_iter().find(|sum| *sum == name)?;
-            Some((name, first(rest).parse().ok()?))
+            Some((name, counts(name, rest).collect()))
         };
         Self(host.lines().filter_map(sum).collect())
     }
 
-    fn since(&self, name: &str, now: &str) -> u64 {
-        now.parse::<u64>().unwrap_or(0).saturating_sub(self.0.get(name).copied().unwrap_or(0))
+    fn since(&self, name: &str, now: &str) -> String {
+        let mut before = self.0.get(name).into_iter().flatten();
+        let since = counts(name, now).map(|now| now.saturating_sub(before.next().copied().unwrap_or(0)).to_string());
+        since.collect::<Vec<_>>().join(" ")
     }
+}
+
+/// What is shown of a line's numbers: the sum, and of `softirq` each kind, too. Who parses the line wants all ten (BuildKit, by
+/// Prometheus' procfs). Of interrupts a machine may have thousands of sources.
+fn counts<'a>(name: &str, numbers: &'a str) -> impl Iterator<Item = u64> + 'a {
+    let shown = if name == "softirq" { usize::MAX } else { 1 };
+    numbers.split_whitespace().take(shown).map(|number| number.parse().unwrap_or(0))
 }
 
 /// The sum, before those of each source.
@@ -124,7 +133,7 @@ fn render(host: &str, shown: &[u32], spent: &Spent, shift: i128, (sums, tasks): 
     for (name, rest) in host.lines().filter_map(|line| line.split_once(' ')) {
         let first = first(rest);
         let own = match name {
-            name if SUMS.contains(&name) => sums.since(name, first).to_string(),
+            name if SUMS.contains(&name) => sums.since(name, rest),
             "btime" => (first.parse::<i128>().unwrap_or(0) - shift).to_string(),
             "procs_running" => tasks.running.max(1).to_string(),
             "procs_blocked" => tasks.blocked.to_string(),
@@ -152,12 +161,12 @@ mod tests {
     fn processors_that_show_sum_up_and_idle_is_the_rest() {
         let spent = Spent { up: Duration::from_secs(10), total: usage(4000, 2000), each: HashMap::new() };
         let tasks = Sample { running: 2, blocked: 1, ..Sample::default() };
-        let before = Sums::of("intr 1369000 5 6\nctxt 2537880\nprocesses 54000\n");
+        let before = Sums::of("intr 1369000 5 6\nctxt 2537880\nprocesses 54000\nsoftirq 510029 1 67800\n");
         let text = render(HOST, &[0, 3], &spent, -100, (&before, &tasks));
         assert_eq!(
             text,
             "cpu  400 0 200 1400 0 0 0 0 0 0\ncpu0 200 0 100 700 0 0 0 0 0 0\ncpu3 200 0 100 700 0 0 0 0 0 0\n\
-             intr 996\nctxt 0\nbtime 1795798612\nprocesses 957\nprocs_running 2\nprocs_blocked 1\nsoftirq 510629\n"
+             intr 996\nctxt 0\nbtime 1795798612\nprocesses 957\nprocs_running 2\nprocs_blocked 1\nsoftirq 600 0 58\n"
         );
     }
 

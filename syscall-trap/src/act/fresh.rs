@@ -1,7 +1,7 @@
 //! mount(2) of a new procfs or sysfs: built with the covers that the container's own has, locked, and attached where the
 //! caller asks.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use userns::mount::Detached;
 use userns::mountinfo;
 
 use super::cover::{Kernel, READ_ONLY};
-use super::lock::Mounts;
+use super::lock::{Mounts, is_locked};
 use super::option::{self, Atime};
 use super::path::{Place, is_directory};
 use super::visible::{Visible, visible};
@@ -69,7 +69,7 @@ pub(super) fn mount(
     caller.join("mnt", LinkNameSpaceType::Mount)?;
     caller.enter()?;
     let target = place.open(OFlags::empty(), false)?;
-    attach(&tree, target.as_fd())?;
+    attach(world, &tree, &target)?;
     Ok(Outcome::Done)
 }
 
@@ -104,12 +104,13 @@ fn seen(world: &World, caller: &Caller, kernel: Kernel, atime: Atime) -> Result<
 const LOOKS: u32 = 100;
 
 /// Attaches a tree as mount(2) does (`do_add_mount()` of fs/namespace.c), whose errors move_mount(2) has not.
-fn attach(tree: &Detached, target: BorrowedFd<'_>) -> Result<()> {
-    if !is_directory(target) {
+fn attach(world: &World, tree: &Detached, target: &OwnedFd) -> Result<()> {
+    if !is_directory(target.as_fd()) {
         return Err(Errno::NOTDIR);
     }
-    // The same filesystem at the same place.
-    if mountinfo::same_superblock(target, tree.fd())? && mountinfo::id_of_root(target)?.is_some() {
+    // The same filesystem at the same place; but a plain bind of `/` brings that one along, which the kernel's own does not.
+    let is_there = mountinfo::same_superblock(target, tree.fd())? && mountinfo::id_of_root(target)?.is_some();
+    if is_there && !is_locked(world, target) {
         return Err(Errno::BUSY);
     }
     tree.attach_at(target)

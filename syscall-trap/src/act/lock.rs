@@ -108,10 +108,8 @@ impl Mounts {
     /// Whether a mount is locked. Changes the working directory.
     pub(super) fn lock(&self, world: &World, entry: &MountEntry) -> Lock {
         match self.open(entry) {
-            Ok(mount) => match unmount(world, &mount, UnmountFlags::EXPIRE) {
-                Ok(()) | Err(Errno::BUSY) => Lock::Free,
-                Err(_) => Lock::Locked,
-            },
+            Ok(mount) if is_locked(world, &mount) => Lock::Locked,
+            Ok(_) => Lock::Free,
             Err(lock) => lock,
         }
     }
@@ -169,6 +167,11 @@ fn entry(described: &sys::Described) -> MountEntry {
         source: String::new(),
         super_options: is_read_only.then(|| "ro".to_owned()).into_iter().collect(),
     }
+}
+
+/// Whether the mount is locked whose root a descriptor is. Changes the working directory.
+pub(super) fn is_locked(world: &World, mount: &OwnedFd) -> bool {
+    !matches!(unmount(world, mount, UnmountFlags::EXPIRE), Ok(()) | Err(Errno::BUSY))
 }
 
 /// umount2(2) of the mount whose root a descriptor is, by the link that procfs has for it. Changes the working directory.

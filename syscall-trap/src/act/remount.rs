@@ -8,6 +8,7 @@
 //! * a single mount (`MS_BIND`) of either, or of a part (runc's read-only `/proc/sys`): covers become read-only or writable with
 //!   it. A cover on a sysctl of the network is found in the container's own network namespace (`is_seen` of the kernel's
 //!   `ctl_table_set`), since in the caller's it may have no name.
+//! * any other single mount that becomes read-only: flags that are locked stay, too.
 //! * tmpfs: util-linux reads the options of a mount in mountinfo and gives them back. Owners stand there as the host counts;
 //!   they cannot be changed anyway (`shmem_reconfigure()` of mm/shmem.c leaves them), so they are left out.
 
@@ -81,7 +82,13 @@ fn single(world: &World, caller: &Caller, place: Place, flags: u64) -> Result<Ou
     let mounts = Mounts::of_tree(world, &target)?;
     let Some(mount) = mounts.with_root(&target) else { return Ok(Outcome::Continue) };
     match Kernel::of(mount) {
-        None => reconfigure(world, &target, flags, "")?,
+        None => match reconfigure(world, &target, flags, "") {
+            // systemd-nspawn names nothing else, and so is refused on what lies on an engine's tmpfs. Who asks for less is refused.
+            Err(Errno::PERM) if flags & libc::MS_RDONLY != 0 && mount.options.iter().all(|option| option != "ro") => {
+                reconfigure(world, &target, flags | option::flags_of(&mount.options), "")?;
+            }
+            done => done?,
+        },
         Some(kernel) => {
             reconfigure_kernels(world, &target, mount, flags, "")?;
             set_read_only(world, &mounts, kernel, mount, (&target, read_only(flags)))?;

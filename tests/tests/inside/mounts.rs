@@ -11,6 +11,7 @@ in_kinds!(
     whatever_is_mounted_comes_off_on_bookworm: privileged, system;
     proc_and_sys_can_be_remounted: privileged, system;
     what_the_host_has_mounted_stays: privileged, system;
+    what_is_the_hosts_can_be_made_read_only_and_nothing_less: privileged, system;
     what_the_host_has_made_read_only_stays_so: privileged_read_only, system_read_only;
 );
 
@@ -29,7 +30,7 @@ async fn all_say(container: &Container, scripts: &[(&str, &str)]) {
     }
 }
 
-const BINDS: [(&str, &str); 9] = [
+const BINDS: [(&str, &str); 10] = [
     (
         "mkdir -p /mnt/x; $mount --bind / /mnt/x; ls -d /mnt/x/proc/uptime /mnt/x/usr; umount /mnt/x",
         "/mnt/x/proc/uptime\n/mnt/x/usr",
@@ -38,6 +39,12 @@ const BINDS: [(&str, &str); 9] = [
     (
         "mkdir -p /mnt/x /mnt/y; $mount -t tmpfs t /mnt/y; touch /mnt/y/f; $mount --bind / /mnt/x; ls /mnt/x/mnt; umount /mnt/x; ls /mnt/y; umount /mnt/y",
         "x\ny\nf",
+    ),
+    // What a chroot is given.
+    (
+        "$mount --bind / /mnt/x; for type in proc sysfs; do $mount -t $type $type /mnt/x/${type%fs}; done; chroot /mnt/x ls -d /proc/uptime /sys/firmware
+        umount /mnt/x/sys; umount /mnt/x/proc; umount /mnt/x; ls /mnt/x",
+        "/proc/uptime\n/sys/firmware",
     ),
     ("$mount --bind . /mnt/x; ls -d /mnt/x/dev/null; umount /mnt/x", "/mnt/x/dev/null"),
     ("$mount --bind /dev /mnt/x; ls -d /mnt/x/null /mnt/x/pts; umount /mnt/x", "/mnt/x/null\n/mnt/x/pts"),
@@ -151,6 +158,28 @@ async fn what_the_host_has_mounted_stays(kind: Kind) {
             assert_eq!(said.failed().contains("busy"), busy, "{before} {umount}: {said:?}");
         }
     }
+    container.end().await;
+}
+
+/// systemd-nspawn names no other flag, and so is refused by the kernel on what lies on a tmpfs of an engine's.
+async fn what_is_the_hosts_can_be_made_read_only_and_nothing_less(kind: Kind) {
+    let bundle = kind.on("trixie").mount("tmpfs", "tmpfs", "/run", &["nosuid", "nodev", "noexec", "mode=755"]);
+    let (container, _room) = kind.sleeping(bundle).await;
+    let shown = "awk '$5 == \"/mnt/x\" { print $6 }' /proc/self/mountinfo | cut -d , -f 1-4";
+    // mount(2) itself: tools name the flags that there are.
+    let remount = |flags: u64| {
+        let flags = flags | libc::MS_REMOUNT | libc::MS_BIND;
+        format!("perl -e '$d = \"/mnt/x\"; exit(syscall({}, 0, $d, 0, {flags}, 0) ? 1 : 0)'", libc::SYS_mount)
+    };
+    bash(&container, "mkdir /mnt/x /run/d; mount --bind /run/d /mnt/x").await.ok();
+    bash(&container, &remount(0)).await.failed();
+    bash(&container, &remount(libc::MS_RDONLY)).await.ok();
+    assert_eq!(bash(&container, shown).await.ok(), "ro,nosuid,nodev,noexec");
+    for less in [0, libc::MS_RDONLY, libc::MS_NOSUID] {
+        bash(&container, &remount(less)).await.failed();
+    }
+    assert_eq!(bash(&container, shown).await.ok(), "ro,nosuid,nodev,noexec");
+    bash(&container, "umount /mnt/x").await.ok();
     container.end().await;
 }
 
