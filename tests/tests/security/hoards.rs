@@ -65,6 +65,25 @@ async fn a_root_that_does_not_answer_holds_up_nobody_else() {
     container.end().await;
 }
 
+/// A terminal is of the devpts and of nothing that the container has mounted over its multiplexor: the shim would read of a file whose
+/// server never answers, and so do nothing else any more, for the whole pod.
+#[tokio::test]
+async fn a_file_that_poses_as_a_terminal_does_not_reach_the_shim() {
+    let container = Container::sleeping(with_fuse()).await;
+    let pose = "(/inside false-ptmx /dev/pts/ptmx > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
+    assert_eq!(container.sh(pose).await.ok(), "ready");
+    let exec = container.process(&["/bin/true"]);
+    // It has to guess a descriptor's number.
+    for number in 3..16 {
+        let name = format!("exec-{number}");
+        container.add_process(&name, &exec, &Pipes::terminal()).await.unwrap();
+        let message = container.start_process(&name).await.unwrap_err().message;
+        assert!(message.contains("open a terminal: something is mounted over /dev/pts/ptmx"), "{message}");
+        container.delete_process(&name).await.unwrap();
+    }
+    container.end().await;
+}
+
 /// The most memory that one of these has had, in MiB.
 fn most(pids: impl IntoIterator<Item = u32>) -> u64 {
     let peak = |pid| status(pid, "VmHWM")?.trim_end_matches(" kB").parse::<u64>().ok();
