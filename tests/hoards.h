@@ -197,3 +197,18 @@ static void false_ptmx(char **args) {
     fflush(stdout);
     serve_false(fd);
 }
+
+// hold-pipe FD in|out: holds the lock of the pipe at FD for good: splice(2) waits under it for a socket that has nothing to read, or
+// takes nothing more.
+static void hold_pipe(char **args) {
+    int pipe = atoi(args[0]), in = !strcmp(args[1], "in"), sockets[2];
+    need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets));
+    static char data[65536];
+    if (in) {
+        while (send(sockets[0], data, sizeof data, MSG_DONTWAIT) > 0) continue;
+        for (;;) need(splice(pipe, NULL, sockets[0], NULL, sizeof data, 0));
+    }
+    // Whoever waits for output wakes up, and comes too late.
+    need(write(pipe, "held\n", 5));
+    need(splice(sockets[0], NULL, pipe, NULL, sizeof data, 0));
+}

@@ -1,5 +1,6 @@
 //! Things that a container piles up without end, whose shim looks through them: groups below groups, mounts.
 
+use std::io::Write;
 use std::time::Duration;
 
 use tests::shim::{How, PATIENCE};
@@ -81,6 +82,31 @@ async fn a_file_that_poses_as_a_terminal_does_not_reach_the_shim() {
         assert!(message.contains("open a terminal: something is mounted over /dev/pts/ptmx"), "{message}");
         container.delete_process(&name).await.unwrap();
     }
+    container.end().await;
+}
+
+/// Who reads from a pipe, writes to it or closes it takes its lock, in which nothing interrupts him.
+#[tokio::test]
+async fn a_pipe_whose_lock_is_held_holds_up_nobody_else() {
+    let hold = "/inside hold-pipe 3 in 3<&0 & for i in 1 2 3 4 5; do /inside hold-pipe 1 out & sleep 0.2; done";
+    let bundle = Bundle::new().with_inside().sh("sleep 1000");
+    let container = Container::create_with(bundle, Pipes::none()).await.unwrap();
+    container.start().await.unwrap();
+    let holding = Pipes::all();
+    // Its process ends, and what holds its pipes stays.
+    let exec = container.process(&["/bin/sh", "-c", &format!("{hold}; sleep 1")]);
+    container.add_process("holds", &exec, &holding).await.unwrap();
+    container.start_process("holds").await.unwrap();
+    let mut stdin = holding.open_stdin();
+    for _ in 0..5 {
+        stdin.write_all(b"more\n").unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(container.pids().await.unwrap().len() > 1);
+    }
+    drop(stdin);
+    container.wait_process("holds").await.unwrap();
+    container.delete_process("holds").await.unwrap();
+    assert_eq!(container.sh("echo said").await.ok(), "said");
     container.end().await;
 }
 
