@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::shim::{How, PATIENCE};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
@@ -107,6 +108,32 @@ async fn a_pipe_whose_lock_is_held_holds_up_nobody_else() {
     container.wait_process("holds").await.unwrap();
     container.delete_process("holds").await.unwrap();
     assert_eq!(container.sh("echo said").await.ok(), "said");
+    container.end().await;
+}
+
+async fn until_processes(container: &Container, count: usize) {
+    let mut now = 0;
+    for _ in 0..1500 {
+        now = container.pids().await.unwrap().len();
+        if now == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{now} processes, not {count}");
+}
+
+/// A signal to all reaches all, though they are more than the shim may have descriptors, which others in the pod need meanwhile.
+#[tokio::test]
+async fn a_signal_reaches_more_processes_than_the_shim_may_have_descriptors() {
+    let script = "for i in $(seq 300); do sleep 1000 & done; exec sleep 1000";
+    let container = Container::started(Bundle::new().sh(script)).await;
+    until_processes(&container, 301).await;
+    let shim = Pid::from_raw(i32::try_from(container.shim.pid).unwrap());
+    prlimit(shim, Resource::Nofile, Rlimit { current: Some(200), maximum: Some(200) }).unwrap();
+    // Init has no handler, and ignores it (pid_namespaces(7)).
+    container.kill("", 15, true).await.unwrap();
+    until_processes(&container, 1).await;
     container.end().await;
 }
 
