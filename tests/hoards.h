@@ -144,3 +144,71 @@ static void silent_root(char **args) {
     fflush(stdout);
     need(umount2("/x", 0));
 }
+
+// Answers for a file that poses as a multiplexor: every ioctl(2) does what it is told, and a slave side is the descriptor that comes
+// next (FUSE hands the server's number on). Who is outside of the container, and so has no pid here, is never answered.
+static void serve_false(int fd) {
+    char request[8192];
+    int slave = 3;
+    while (read(fd, request, sizeof request) >= (ssize_t)sizeof(struct fuse_in_header)) {
+        struct fuse_in_header *in = (void *)request;
+        struct {
+            struct fuse_out_header head;
+            union {
+                struct fuse_init_out init;
+                struct fuse_attr_out attr;
+                struct fuse_statfs_out statfs;
+                struct fuse_open_out open;
+                struct fuse_ioctl_out ioctl;
+            };
+        } out = {.head = {.unique = in->unique, .len = sizeof out.head}};
+        if (in->opcode == FUSE_FORGET || in->opcode == FUSE_INTERRUPT || (in->pid == 0 && in->opcode != FUSE_INIT)) continue;
+        if (in->opcode == FUSE_INIT) {
+            out.init.major = 7, out.init.minor = 31, out.init.max_write = 4096;
+            out.head.len += sizeof out.init;
+        } else if (in->opcode == FUSE_GETATTR || in->opcode == FUSE_SETATTR) {
+            out.attr.attr.ino = 1, out.attr.attr.mode = S_IFREG | 0666, out.attr.attr.nlink = 1;
+            out.head.len += sizeof out.attr;
+        } else if (in->opcode == FUSE_STATFS) {
+            out.statfs.st.namelen = 255;
+            out.head.len += sizeof out.statfs;
+        } else if (in->opcode == FUSE_OPEN) {
+            out.head.len += sizeof out.open;
+        } else if (in->opcode == FUSE_IOCTL) {
+            struct fuse_ioctl_in *call = (void *)(in + 1);
+            if (call->cmd == TIOCGPTPEER) out.ioctl.result = slave++;
+            out.head.len += sizeof out.ioctl;
+        } else if (in->opcode != FUSE_FLUSH) {
+            out.head.error = -ENOSYS;
+        }
+        // Who has been killed needs no answer.
+        if (write(fd, &out, out.head.len) < 0 && errno != ENOENT) refused();
+    }
+    _exit(0);
+}
+
+// false-ptmx PATH: a file of such a server at PATH.
+static void false_ptmx(char **args) {
+    char options[96];
+    int fd = need(open("/dev/fuse", O_RDWR | O_CLOEXEC));
+    snprintf(options, sizeof options, "fd=%d,rootmode=100666,user_id=0,group_id=0,allow_other", fd);
+    need(mount("false", args[0], "fuse", 0, options));
+    puts("ready");
+    fflush(stdout);
+    serve_false(fd);
+}
+
+// hold-pipe FD in|out: holds the lock of the pipe at FD for good: splice(2) waits under it for a socket that has nothing to read, or
+// takes nothing more.
+static void hold_pipe(char **args) {
+    int pipe = atoi(args[0]), in = !strcmp(args[1], "in"), sockets[2];
+    need(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets));
+    static char data[65536];
+    if (in) {
+        while (send(sockets[0], data, sizeof data, MSG_DONTWAIT) > 0) continue;
+        for (;;) need(splice(pipe, NULL, sockets[0], NULL, sizeof data, 0));
+    }
+    // Whoever waits for output wakes up, and comes too late.
+    need(write(pipe, "held\n", 5));
+    need(splice(sockets[0], NULL, pipe, NULL, sizeof data, 0));
+}

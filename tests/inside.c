@@ -309,6 +309,8 @@ static const struct {
     {"reveal", 1, reveal},
     {"swap-nodes", 1, swap_nodes},
     {"silent-root", 0, silent_root},
+    {"false-ptmx", 1, false_ptmx},
+    {"hold-pipe", 2, hold_pipe},
     {"flood", 3, flood},
     {"struck", 1, struck},
     {"pulse", 2, pulse},

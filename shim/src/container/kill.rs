@@ -6,6 +6,9 @@ use super::error::Error;
 use super::{Container, Target, cgroup};
 use crate::sys::signal;
 
+/// How many processes are signalled between two looks at the group.
+const AT_ONCE: usize = 64;
+
 impl Container {
     /// Sends a signal to a process, or to all of the container.
     ///
@@ -28,25 +31,32 @@ impl Container {
             // Where init is gone its group may still have processes (of a pid namespace that it shared).
             self.kill_group().await;
         } else if sent.is_ok() {
-            self.signal_others(number)?;
+            self.signal_others(number).await?;
         }
         sent
     }
 
     /// Sends a signal to every process in the container's cgroup but its init, each by a descriptor that was checked to
-    /// be of that group after it was opened, so that no pid that is used again is hit.
-    fn signal_others(&self, number: u32) -> Result<(), Error> {
-        let others = |pid: &u32| *pid != self.init.pid();
-        let before: Vec<u32> = self.pids()?.into_iter().filter(others).collect();
-        let opened: Vec<_> = before.into_iter().filter_map(|pid| Some((pid, signal::open(pid).ok()?))).collect();
-        let still = self.pids()?;
-        for (pid, pidfd) in opened {
-            if still.contains(&pid) {
-                // It may just have ended.
-                let _ = signal::send(pidfd.as_fd(), number);
-            }
-        }
-        Ok(())
+    /// be of that group after it was opened, so that no pid that is used again is hit. It holds [`AT_ONCE`] descriptors at most:
+    /// a container has more processes than the shim may have descriptors.
+    async fn signal_others(&self, number: u32) -> Result<(), Error> {
+        let init = self.init.pid();
+        self.grounds
+            .with_cgroup(move |cgroup| {
+                let others: Vec<u32> = cgroup.processes()?.into_iter().filter(|pid| *pid != init).collect();
+                for some in others.chunks(AT_ONCE) {
+                    let opened: Vec<_> = some.iter().filter_map(|pid| Some((pid, signal::open(*pid).ok()?))).collect();
+                    let still = cgroup.processes()?;
+                    for (pid, pidfd) in opened.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
+                        // It may just have ended.
+                        if let Err(errno) = signal::send(pidfd.as_fd(), number) {
+                            log::debug!("send signal {number} to process {pid}: {errno}");
+                        }
+                    }
+                }
+                Ok(())
+            })
+            .await
     }
 
     /// Kills every process in the container's cgroup.

@@ -186,8 +186,9 @@ impl Container {
     ///
     /// # Errors
     /// When the cgroup cannot be read.
-    pub(crate) fn pids(&self) -> Result<Vec<u32>, Error> {
-        self.grounds.cgroup.processes().map_err(|error| Error::Failed(error.to_string()))
+    pub(crate) async fn pids(&self) -> Result<Vec<u32>, Error> {
+        let cgroup = self.grounds.cgroup.clone();
+        grounds::blocking(move || cgroup.processes().map_err(|error| Error::Failed(error.to_string()))).await
     }
 
     /// The execs that run, by pid.

@@ -2,7 +2,7 @@
 //!
 //! The engine names each stream by a URI: a fifo (a bare path, or `fifo://`), a file to append to (`file://`), a logging
 //! program (`binary://`, `binary-v2://`), or nothing (`/dev/null`). Input and terminals are containerd-shim's [`IoTasks`] and
-//! [`Pty`]; all copying runs on the reactor and holds no thread.
+//! [`Pty`]; all copying runs on the reactor, and holds a thread only while it reads or writes ([`pipe`]).
 //!
 //! * The shim holds both ends of every fifo, so an engine that detaches, restarts or attaches again is neither an
 //!   end of input nor a broken pipe. Input ends when CloseIO lets go and the engine's writer is gone; an output is held
@@ -23,7 +23,6 @@ use rustix::fs::{Gid, Uid, fchown};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -32,6 +31,7 @@ use super::logging::{Logger, Names};
 use fifo::Fifo;
 
 mod fifo;
+mod pipe;
 
 /// How long a deleted process's output may take to be delivered (a grandchild may hold it open for ever).
 const DRAIN: Duration = Duration::from_secs(10);
@@ -136,7 +136,7 @@ impl Streams {
             _ => return null(),
         };
         let (theirs, ours) = owned_pipe(owner)?;
-        let to = pipe::Sender::from_owned_fd(ours).map_err(opening("stdin", path))?;
+        let to = pipe::Writer::new(ours).map_err(opening("stdin", path))?;
         self.input.copy_from_fifo(path, to).map_err(opening("stdin", path))?;
         Ok(theirs)
     }
@@ -147,7 +147,7 @@ impl Streams {
             return null();
         }
         let (ours, theirs) = owned_pipe(owner)?;
-        let from = pipe::Receiver::from_owned_fd(ours).map_err(opening("output", uri))?;
+        let from = pipe::Reader::new(ours).map_err(opening("output", uri))?;
         self.copy_output(from, &sink)?;
         Ok(theirs)
     }
@@ -209,7 +209,7 @@ impl Streams {
                 let ((out, copied), (err, _)) = (plain_pipe()?, plain_pipe()?);
                 let logger = Logger::start(uri, &self.names, out, err).await?;
                 self.state().logger = Some(logger);
-                let to = pipe::Sender::from_owned_fd(copied).map_err(opening("output", uri))?;
+                let to = tokio::net::unix::pipe::Sender::from_owned_fd(copied).map_err(opening("output", uri))?;
                 self.copy(Counted::new(terminal.clone(), &self.outputs), to);
             }
             sink => self.copy_output(terminal.clone(), &sink)?,

@@ -2,6 +2,8 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use tokio::net::unix::pipe;
+
 use super::*;
 
 const MINE: (u32, u32) = (0, 0);

@@ -4,7 +4,8 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use policy::plan::ContainerPath;
-use rustix::fs::{Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags, ResolveFlags, Uid, openat2};
+use rustix::io::Errno;
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 use userns::tree::Tree;
@@ -23,19 +24,21 @@ pub(super) struct Terminal {
 }
 
 /// Opens a pair of the devpts instance mounted at `devpts`, with `size` in columns and rows.
+///
+/// What the container has mounted over the multiplexor is none, though it may pass for one: a file of a filesystem that it serves
+/// itself does every ioctl(2), and holds up for good whoever then reads, polls or only closes it: the shim.
+#[expect(clippy::disallowed_methods, reason = "one name below a descriptor, and nothing mounted there")]
 pub(super) fn open(devpts: BorrowedFd<'_>, size: Option<(u16, u16)>) -> Result<Terminal, Failure> {
     let at = |step| Failure::at::<rustix::io::Errno>(step, "a terminal");
     let magic = rustix::fs::fstatfs(devpts).map_err(at("open"))?.f_type;
     if magic != DEVPTS_SUPER_MAGIC {
         return Err(Failure::line("open a terminal: /dev/pts is not a devpts"));
     }
-    let master = rustix::fs::openat(
-        devpts,
-        "ptmx",
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
-        Mode::empty(),
-    )
-    .map_err(at("open"))?;
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let master = match openat2(devpts, "ptmx", flags, Mode::empty(), ResolveFlags::NO_XDEV) {
+        Err(Errno::XDEV) => return Err(Failure::line("open a terminal: something is mounted over /dev/pts/ptmx")),
+        master => master.map_err(at("open"))?,
+    };
     rustix::pty::unlockpt(&master).map_err(at("unlock"))?;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
         .map_err(at("open the slave side of"))?;

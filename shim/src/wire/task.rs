@@ -147,7 +147,7 @@ impl Task for TaskService {
 
     async fn pids(&self, _: &TtrpcContext, request: api::PidsRequest) -> Answer<api::PidsResponse> {
         let container = self.pod.get(&request.id).map_err(other)?;
-        let pids = container.pids().map_err(other)?;
+        let pids = container.pids().await.map_err(other)?;
         let execs = container.exec_pids();
         let info = |pid: u32| api::ProcessInfo { pid, info: details(execs.get(&pid)).into(), ..Default::default() };
         Ok(api::PidsResponse { processes: pids.into_iter().map(info).collect(), ..Default::default() })

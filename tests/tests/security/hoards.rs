@@ -1,7 +1,9 @@
 //! Things that a container piles up without end, whose shim looks through them: groups below groups, mounts.
 
+use std::io::Write;
 use std::time::Duration;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::shim::{How, PATIENCE};
 use tests::stdio::Pipes;
 use tests::{Bundle, Container, Shim};
@@ -62,6 +64,76 @@ async fn a_root_that_does_not_answer_holds_up_nobody_else() {
     assert_eq!(container.sh(silent).await.ok(), "ready");
     let others = tokio::time::timeout(PATIENCE / 2, container.sh("sleep 1; uptime | grep -c load")).await;
     assert_eq!(others.expect("an answer").ok(), "1");
+    container.end().await;
+}
+
+/// A terminal is of the devpts and of nothing that the container has mounted over its multiplexor: the shim would read of a file whose
+/// server never answers, and so do nothing else any more, for the whole pod.
+#[tokio::test]
+async fn a_file_that_poses_as_a_terminal_does_not_reach_the_shim() {
+    let container = Container::sleeping(with_fuse()).await;
+    let pose = "(/inside false-ptmx /dev/pts/ptmx > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
+    assert_eq!(container.sh(pose).await.ok(), "ready");
+    let exec = container.process(&["/bin/true"]);
+    // It has to guess a descriptor's number.
+    for number in 3..16 {
+        let name = format!("exec-{number}");
+        container.add_process(&name, &exec, &Pipes::terminal()).await.unwrap();
+        let message = container.start_process(&name).await.unwrap_err().message;
+        assert!(message.contains("open a terminal: something is mounted over /dev/pts/ptmx"), "{message}");
+        container.delete_process(&name).await.unwrap();
+    }
+    container.end().await;
+}
+
+/// Who reads from a pipe, writes to it or closes it takes its lock, in which nothing interrupts him.
+#[tokio::test]
+async fn a_pipe_whose_lock_is_held_holds_up_nobody_else() {
+    let hold = "/inside hold-pipe 3 in 3<&0 & for i in 1 2 3 4 5; do /inside hold-pipe 1 out & sleep 0.2; done";
+    let bundle = Bundle::new().with_inside().sh("sleep 1000");
+    let container = Container::create_with(bundle, Pipes::none()).await.unwrap();
+    container.start().await.unwrap();
+    let holding = Pipes::all();
+    // Its process ends, and what holds its pipes stays.
+    let exec = container.process(&["/bin/sh", "-c", &format!("{hold}; sleep 1")]);
+    container.add_process("holds", &exec, &holding).await.unwrap();
+    container.start_process("holds").await.unwrap();
+    let mut stdin = holding.open_stdin();
+    for _ in 0..5 {
+        stdin.write_all(b"more\n").unwrap();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(container.pids().await.unwrap().len() > 1);
+    }
+    drop(stdin);
+    container.wait_process("holds").await.unwrap();
+    container.delete_process("holds").await.unwrap();
+    assert_eq!(container.sh("echo said").await.ok(), "said");
+    container.end().await;
+}
+
+async fn until_processes(container: &Container, count: usize) {
+    let mut now = 0;
+    for _ in 0..1500 {
+        now = container.pids().await.unwrap().len();
+        if now == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{now} processes, not {count}");
+}
+
+/// A signal to all reaches all, though they are more than the shim may have descriptors, which others in the pod need meanwhile.
+#[tokio::test]
+async fn a_signal_reaches_more_processes_than_the_shim_may_have_descriptors() {
+    let script = "for i in $(seq 300); do sleep 1000 & done; exec sleep 1000";
+    let container = Container::started(Bundle::new().sh(script)).await;
+    until_processes(&container, 301).await;
+    let shim = Pid::from_raw(i32::try_from(container.shim.pid).unwrap());
+    prlimit(shim, Resource::Nofile, Rlimit { current: Some(200), maximum: Some(200) }).unwrap();
+    // Init has no handler, and ignores it (pid_namespaces(7)).
+    container.kill("", 15, true).await.unwrap();
+    until_processes(&container, 1).await;
     container.end().await;
 }
 

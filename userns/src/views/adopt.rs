@@ -116,9 +116,10 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Compares the directories below `theirs`, of the layer, with those below `ours`, of the container's overlay.
     fn directory(&mut self, theirs: BorrowedFd<'_>, ours: BorrowedFd<'_>) -> Result<()> {
-        for name in names(theirs, may_be_directory, self.left).map_err(|errno| self.failed("read directory", errno))? {
-            let Some(left) = self.left.checked_sub(1) else { return Ok(()) };
-            self.left = left;
+        let names = names(theirs, may_be_directory, self.left).map_err(|errno| self.failed("read directory", errno))?;
+        // Counted when they are read: those of all directories above are kept meanwhile.
+        self.left = self.left.saturating_sub(names.len());
+        for name in names {
             self.path.push(OsStr::from_bytes(name.to_bytes()));
             let outcome = self.child(theirs, ours, &name);
             self.path.pop();

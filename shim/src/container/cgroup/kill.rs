@@ -14,6 +14,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::error::{Error, step};
 use super::{Group, tree};
 
+/// How many descriptors of processes are held at once: a container has more processes than we may have descriptors.
+const AT_ONCE: usize = 64;
+
 /// Kills until no group has a process any more, or `deadline`.
 pub(super) fn kill_all(groups: &[Group], deadline: Instant) -> Result<(), Error> {
     let freezer = freezer(groups);
@@ -58,23 +61,27 @@ fn first_alive(groups: &[Group]) -> Result<Option<(&Path, Vec<u32>)>, Error> {
     Ok(None)
 }
 
-/// Sends SIGKILL to what is in the tree, and returns what it was sent to. A pid is only trusted when it is in the list
-/// again after its pidfd has been opened: by then the pidfd cannot be a stranger's who got a dead process's number.
+/// Sends SIGKILL to what is in the tree, [`AT_ONCE`] at a time, and returns the last that it was sent to. A pid is only trusted when
+/// it is in the list again after its pidfd has been opened: by then the pidfd cannot be a stranger's who got a dead process's number.
 fn kill(dir: &Path) -> Vec<OwnedFd> {
     let list = || tree::processes(dir).unwrap_or_default();
     let open = |&pid: &u32| {
         let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
         Some((pid, pidfd_open(number, PidfdFlags::empty()).ok()?))
     };
-    let opened: Vec<(u32, OwnedFd)> = list().iter().filter_map(open).collect();
-    let confirmed = list();
-    let still_there = opened.into_iter().filter(|(pid, _)| confirmed.binary_search(pid).is_ok());
-    still_there
-        .map(|(_, pidfd)| {
+    let mut killed = Vec::new();
+    for some in list().chunks(AT_ONCE) {
+        // Those before are let go of first.
+        killed.clear();
+        let opened: Vec<(u32, OwnedFd)> = some.iter().filter_map(open).collect();
+        let confirmed = list();
+        let still_there = opened.into_iter().filter(|(pid, _)| confirmed.binary_search(pid).is_ok());
+        killed.extend(still_there.map(|(_, pidfd)| {
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             pidfd
-        })
-        .collect()
+        }));
+    }
+    killed
 }
 
 fn wait_for_exit(pidfds: &[OwnedFd], at_most: Duration) {
