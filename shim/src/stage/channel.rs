@@ -160,6 +160,13 @@ impl AsyncChannel {
         }
     }
 
+    /// A message, or the end, if it is there already.
+    pub(crate) fn receive_now<T: DeserializeOwned>(&self) -> Option<io::Result<Received<T>>> {
+        let received = receive(self.0.get_ref().as_fd());
+        let is_none = received.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        (!is_none).then_some(received)
+    }
+
     /// Sends a short message; the peer reads one at a time, so there is always room.
     pub(crate) fn send(&self, message: &impl Serialize) -> io::Result<()> {
         send(self.0.get_ref().as_fd(), message, &[])

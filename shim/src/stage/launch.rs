@@ -334,6 +334,11 @@ impl Progress {
                 let _gone = stage.control.send(&Proceed);
             }
         }
+        // What the stage has said by then lies there: init, which is let go on by it, may have been heard first.
+        while let Some(said) = stage.control.receive_now::<Report>() {
+            let Some((report, fds)) = said.map_err(channel("listen to the build stage"))? else { break };
+            self.take(report, fds)?;
+        }
         Ok(())
     }
 
@@ -427,3 +432,7 @@ fn pid_of(pidfd: BorrowedFd<'_>) -> io::Result<i32> {
         .filter(|pid| *pid > 0)
         .ok_or_else(|| io::Error::from_raw_os_error(libc::ESRCH))
 }
+
+#[cfg(test)]
+#[path = "launch/tests.rs"]
+mod tests;
