@@ -33,6 +33,9 @@ use fifo::Fifo;
 mod fifo;
 mod pipe;
 
+/// How long what an ended process has written may take to be read.
+const READ: Duration = Duration::from_millis(100);
+
 /// How long a deleted process's output may take to be delivered (a grandchild may hold it open for ever).
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -248,7 +251,11 @@ impl Streams {
 
     /// Waits until an engine that has never come has each output that is at its end, for two seconds at most: containerd's
     /// client gives up an open(2) that is under way once it deletes, which it does as soon as it hears of the exit.
+    ///
+    /// What the process has written is read on another thread ([`pipe`]) and may not be yet: that is waited for first, shortly, since who
+    /// else has the output open (a grandchild) may keep it so.
     pub(crate) async fn heard(&self) {
+        self.drained(READ).await;
         let mut unheard = self.unheard.subscribe();
         let _late = tokio::time::timeout(fifo::LATE, unheard.wait_for(|outputs| *outputs == 0)).await;
     }
