@@ -241,6 +241,23 @@ async fn an_engine_that_comes_after_it_deletes_is_heard_and_one_that_never_comes
     }
 }
 
+/// Asked at once, before anybody can have read it.
+#[tokio::test]
+async fn an_exit_waits_until_what_was_written_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let stdout = fifo(dir.path(), "out");
+    let streams = streams(Request { stdout: stdout.clone(), ..Request::default() });
+    let fds = streams.open(MINE).await.unwrap();
+    write(&fds[1], b"hello");
+    drop(fds);
+    let heard = streams.heard();
+    tokio::pin!(heard);
+    assert!(tokio::time::timeout(3 * READ, &mut heard).await.is_err(), "its engine has not come");
+    assert_eq!(all_of(engine(&stdout)).await, b"hello");
+    heard.await;
+    streams.shutdown().await;
+}
+
 #[tokio::test]
 async fn an_exit_waits_for_an_engine_that_is_late_and_for_nobody_else() {
     let dir = tempfile::tempdir().unwrap();
