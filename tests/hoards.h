@@ -97,34 +97,56 @@ static void swap_nodes(char **args) {
     exit(0);
 }
 
-// Answers for a root directory that has nothing (linux/fuse.h, protocol 7.31).
-static void serve_nothing(int fd) {
+// What a filesystem answers (linux/fuse.h, protocol 7.31).
+struct answer {
+    struct fuse_out_header head;
+    union {
+        struct fuse_init_out init;
+        struct fuse_attr_out attr;
+        struct fuse_statfs_out statfs;
+        struct fuse_open_out open;
+        struct fuse_ioctl_out ioctl;
+    };
+};
+
+enum turn { SILENT, ANSWERED, USUAL };
+
+// Of one file or directory, by its mode.
+static void usual(struct fuse_in_header *in, struct answer *out, unsigned mode) {
+    if (in->opcode == FUSE_INIT) {
+        out->init.major = 7, out->init.minor = 31, out->init.max_write = 4096;
+        out->head.len += sizeof out->init;
+    } else if (in->opcode == FUSE_GETATTR || in->opcode == FUSE_SETATTR) {
+        out->attr.attr.ino = 1, out->attr.attr.mode = mode, out->attr.attr.nlink = S_ISDIR(mode) ? 2 : 1;
+        out->head.len += sizeof out->attr;
+    } else if (in->opcode == FUSE_STATFS) {
+        out->statfs.st.namelen = 255;
+        out->head.len += sizeof out->statfs;
+    } else {
+        out->head.error = -ENOSYS;
+    }
+}
+
+// Answers for a filesystem, as usual but for what is `special`.
+static void serve(int fd, unsigned mode, enum turn (*special)(struct fuse_in_header *, struct answer *)) {
     char request[8192];
     while (read(fd, request, sizeof request) >= (ssize_t)sizeof(struct fuse_in_header)) {
         struct fuse_in_header *in = (void *)request;
-        struct {
-            struct fuse_out_header head;
-            union {
-                struct fuse_init_out init;
-                struct fuse_attr_out attr;
-                struct fuse_statfs_out statfs;
-            };
-        } out = {.head = {.unique = in->unique, .len = sizeof out.head}};
-        if (in->opcode == FUSE_INIT) {
-            out.init.major = 7, out.init.minor = 31, out.init.max_write = 4096;
-            out.head.len += sizeof out.init;
-        } else if (in->opcode == FUSE_GETATTR) {
-            out.attr.attr.ino = 1, out.attr.attr.mode = S_IFDIR | 0755, out.attr.attr.nlink = 2;
-            out.head.len += sizeof out.attr;
-        } else if (in->opcode == FUSE_STATFS) {
-            out.statfs.st.namelen = 255;
-            out.head.len += sizeof out.statfs;
-        } else {
-            out.head.error = in->opcode == FUSE_LOOKUP ? -ENOENT : -ENOSYS;
-        }
-        if (write(fd, &out, out.head.len) < 0) break;
+        struct answer out = {.head = {.unique = in->unique, .len = sizeof out.head}};
+        enum turn turn = special(in, &out);
+        if (turn == SILENT || in->opcode == FUSE_FORGET || in->opcode == FUSE_INTERRUPT) continue;
+        if (turn == USUAL) usual(in, &out, mode);
+        // Who has been killed needs no answer.
+        if (write(fd, &out, out.head.len) < 0 && errno != ENOENT) refused();
     }
     _exit(0);
+}
+
+// Of a directory that has nothing.
+static enum turn empty(struct fuse_in_header *in, struct answer *out) {
+    if (in->opcode != FUSE_LOOKUP) return USUAL;
+    out->head.error = -ENOENT;
+    return ANSWERED;
 }
 
 // silent-root: umount2(2) from a root directory that is an overlay's over a filesystem whose server has stopped.
@@ -136,7 +158,7 @@ static void silent_root(char **args) {
     snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
     need(mount("silent", "/tmp/f", "fuse", 0, options));
     pid_t server = need(fork());
-    if (server == 0) serve_nothing(fd);
+    if (server == 0) serve(fd, S_IFDIR | 0755, empty);
     need(mount("none", "/tmp/r/o", "overlay", 0, "lowerdir=/tmp/f:/tmp/r/c"));
     need(chroot("/tmp/r/o")), need(chdir("/"));
     need(kill(server, SIGSTOP));
@@ -145,46 +167,21 @@ static void silent_root(char **args) {
     need(umount2("/x", 0));
 }
 
-// Answers for a file that poses as a multiplexor: every ioctl(2) does what it is told, and a slave side is the descriptor that comes
-// next (FUSE hands the server's number on). Who is outside of the container, and so has no pid here, is never answered.
-static void serve_false(int fd) {
-    char request[8192];
-    int slave = 3;
-    while (read(fd, request, sizeof request) >= (ssize_t)sizeof(struct fuse_in_header)) {
-        struct fuse_in_header *in = (void *)request;
-        struct {
-            struct fuse_out_header head;
-            union {
-                struct fuse_init_out init;
-                struct fuse_attr_out attr;
-                struct fuse_statfs_out statfs;
-                struct fuse_open_out open;
-                struct fuse_ioctl_out ioctl;
-            };
-        } out = {.head = {.unique = in->unique, .len = sizeof out.head}};
-        if (in->opcode == FUSE_FORGET || in->opcode == FUSE_INTERRUPT || (in->pid == 0 && in->opcode != FUSE_INIT)) continue;
-        if (in->opcode == FUSE_INIT) {
-            out.init.major = 7, out.init.minor = 31, out.init.max_write = 4096;
-            out.head.len += sizeof out.init;
-        } else if (in->opcode == FUSE_GETATTR || in->opcode == FUSE_SETATTR) {
-            out.attr.attr.ino = 1, out.attr.attr.mode = S_IFREG | 0666, out.attr.attr.nlink = 1;
-            out.head.len += sizeof out.attr;
-        } else if (in->opcode == FUSE_STATFS) {
-            out.statfs.st.namelen = 255;
-            out.head.len += sizeof out.statfs;
-        } else if (in->opcode == FUSE_OPEN) {
-            out.head.len += sizeof out.open;
-        } else if (in->opcode == FUSE_IOCTL) {
-            struct fuse_ioctl_in *call = (void *)(in + 1);
-            if (call->cmd == TIOCGPTPEER) out.ioctl.result = slave++;
-            out.head.len += sizeof out.ioctl;
-        } else if (in->opcode != FUSE_FLUSH) {
-            out.head.error = -ENOSYS;
-        }
-        // Who has been killed needs no answer.
-        if (write(fd, &out, out.head.len) < 0 && errno != ENOENT) refused();
+// Of a file that poses as a multiplexor: every ioctl(2) does what it is told, and a slave side is the descriptor that comes next (FUSE
+// hands the server's number on). Who is outside of the container, and so has no pid here, is never answered.
+static enum turn pose(struct fuse_in_header *in, struct answer *out) {
+    static int slave = 3;
+    if (in->pid == 0 && in->opcode != FUSE_INIT) return SILENT;
+    if (in->opcode == FUSE_OPEN) {
+        out->head.len += sizeof out->open;
+    } else if (in->opcode == FUSE_IOCTL) {
+        struct fuse_ioctl_in *call = (void *)(in + 1);
+        if (call->cmd == TIOCGPTPEER) out->ioctl.result = slave++;
+        out->head.len += sizeof out->ioctl;
+    } else if (in->opcode != FUSE_FLUSH) {
+        return USUAL;
     }
-    _exit(0);
+    return ANSWERED;
 }
 
 // false-ptmx PATH: a file of such a server at PATH.
@@ -195,7 +192,7 @@ static void false_ptmx(char **args) {
     need(mount("false", args[0], "fuse", 0, options));
     puts("ready");
     fflush(stdout);
-    serve_false(fd);
+    serve(fd, S_IFREG | 0666, pose);
 }
 
 // hold-pipe FD in|out: holds the lock of the pipe at FD for good: splice(2) waits under it for a socket that has nothing to read, or

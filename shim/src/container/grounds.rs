@@ -54,10 +54,10 @@ impl Grounds {
     }
 
     /// Does something with the cgroup that may wait for the kernel.
-    pub(super) async fn with_cgroup(
+    pub(super) async fn with_cgroup<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&Cgroup) -> Result<(), cgroup::Error> + Send + 'static,
-    ) -> Result<(), Error> {
+        act: impl FnOnce(&Cgroup) -> Result<T, cgroup::Error> + Send + 'static,
+    ) -> Result<T, Error> {
         let cgroup = self.cgroup.clone();
         blocking(move || act(&cgroup).map_err(of_cgroup)).await
     }

@@ -187,8 +187,7 @@ impl Container {
     /// # Errors
     /// When the cgroup cannot be read.
     pub(crate) async fn pids(&self) -> Result<Vec<u32>, Error> {
-        let cgroup = self.grounds.cgroup.clone();
-        grounds::blocking(move || cgroup.processes().map_err(|error| Error::Failed(error.to_string()))).await
+        self.grounds.with_cgroup(cgroup::Cgroup::processes).await
     }
 
     /// The execs that run, by pid.

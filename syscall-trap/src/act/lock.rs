@@ -69,7 +69,7 @@ impl Mounts {
     pub(super) fn below(top: impl AsFd) -> Option<Self> {
         let root = rustix::fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
         let top = sys::unique_id(top).ok()?;
-        let below = list_below(top)?;
+        let below = sys::all_below(0, top, MOST_BELOW).ok()?;
         let mut described = sys::Described::default();
         let ids = std::iter::once(&top).chain(&below);
         let all = ids.map(|id| sys::describe(0, *id, &mut described).ok().map(|()| entry(&described)));
@@ -90,7 +90,7 @@ impl Mounts {
                 let mut fds = [PollFd::new(table, PollFlags::PRI)];
                 rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default()))) != Ok(0)
             }
-            Source::List { top, below } => list_below(*top).as_ref() != Some(below),
+            Source::List { top, below } => sys::all_below(0, *top, MOST_BELOW).ok().as_ref() != Some(below),
         }
     }
 
@@ -132,13 +132,6 @@ impl Mounts {
 
 /// How many mounts [`Mounts::below`] reads at most.
 const MOST_BELOW: usize = 512;
-
-/// All that lies below a mount at this moment. None where that cannot be had, or it is too many.
-fn list_below(top: u64) -> Option<Vec<u64>> {
-    let mut ids = [0; MOST_BELOW];
-    let found = sys::list(0, top, &mut ids).ok().filter(|found| *found < MOST_BELOW)?;
-    ids.get(..found).map(<[u64]>::to_vec)
-}
 
 /// The line that mountinfo would have, with the mount's own options and, of the superblock's, whether it is read-only.
 fn entry(described: &sys::Described) -> MountEntry {

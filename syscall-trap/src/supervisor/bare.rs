@@ -72,9 +72,7 @@ impl Place {
 
     /// Whether nothing is mounted below this directory.
     fn is_clear(&self) -> Result<bool, Errno> {
-        let mut ids = [0; MOST];
-        let found = errno(mounts::list(self.namespace, self.mount, &mut ids))?;
-        let ids = ids.get(..found).filter(|ids| ids.len() < MOST).ok_or(Errno::TOOBIG)?;
+        let ids = errno(mounts::all_below(self.namespace, self.mount, MOST))?;
         if ids.is_empty() {
             return Ok(true);
         }
@@ -82,10 +80,10 @@ impl Place {
         let name = readlinkat(CWD, format!("/proc/thread-self/fd/{}", self.fd.as_raw_fd()), Vec::new())?;
         let mut described = mounts::Described::default();
         for id in ids {
-            if errno(mounts::parent(self.namespace, *id, &mut described))? != self.mount {
+            if errno(mounts::parent(self.namespace, id, &mut described))? != self.mount {
                 continue;
             }
-            errno(mounts::describe(self.namespace, *id, &mut described))?;
+            errno(mounts::describe(self.namespace, id, &mut described))?;
             // One without a name lies where the namespace's root does not lead.
             let point = described.mount_point();
             if point.is_empty() || is_at_or_below(point, name.as_bytes()) {

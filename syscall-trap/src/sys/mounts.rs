@@ -73,6 +73,17 @@ pub(crate) fn list(namespace: u64, mount: u64, ids: &mut [u64]) -> io::Result<us
     usize::try_from(found).map_err(|_| io::Error::last_os_error())
 }
 
+/// The ids of all that lies below a mount at this moment, as [`list`] has them.
+///
+/// # Errors
+/// As [`list`]; E2BIG where they are not fewer than `most`.
+pub(crate) fn all_below(namespace: u64, mount: u64, most: usize) -> io::Result<Vec<u64>> {
+    let mut ids = vec![0; most];
+    let found = list(namespace, mount, &mut ids)?;
+    ids.truncate(found);
+    if found < most { Ok(ids) } else { Err(io::Error::from_raw_os_error(libc::E2BIG)) }
+}
+
 /// `struct statmount`, as Linux 6.8 has it, and room for its texts. All that is added since lies in `later`.
 #[repr(C)]
 pub(crate) struct Described {

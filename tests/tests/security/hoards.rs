@@ -6,25 +6,17 @@ use std::time::Duration;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use tests::shim::{How, PATIENCE};
 use tests::stdio::Pipes;
-use tests::{Bundle, Container, Shim};
+use tests::{Bundle, Container};
 
-use crate::traps::{bundle, children, inside, numbers, seconds, status, with_fuse, with_stage};
+use crate::traps::{bundle, children, in_background, inside, numbers, seconds, status, with_fuse, with_stage};
 
 /// In a container's own group: of v1's accounting, or the only one.
 const GROUP: &str = "cd /sys/fs/cgroup/cpuacct 2> /dev/null || cd /sys/fs/cgroup";
 
-async fn container_as(how: How) -> Container {
-    let bundle = Bundle::inner_engine().sh("sleep 1000");
-    let shim = Shim::start_as(&bundle, &how).await;
-    let container = Container::create_in(&shim, bundle, Pipes::none()).await.unwrap();
-    container.start().await.unwrap();
-    container
-}
-
 #[tokio::test]
 async fn groups_below_groups_are_counted_however_deep() {
     for how in [How::default(), How::default().on_unified()] {
-        let container = container_as(how).await;
+        let container = Container::sleeping_as(Bundle::inner_engine(), &how).await;
         let deep = "i=0; while [ $i -lt 1500 ]; do mkdir d && cd d || exit 1; i=$((i + 1)); done";
         container.sh(&format!("{GROUP}; {deep}")).await.ok();
         // By the files' thread, and by the traps'.
@@ -34,34 +26,34 @@ async fn groups_below_groups_are_counted_however_deep() {
     }
 }
 
+/// A verb of `tests/inside.c` that tries something for some seconds: how often, and how often it got what it should not.
+async fn tried(verb: &str) -> (i64, i64) {
+    let container = Container::sleeping(bundle()).await;
+    let said = inside(&container, &format!("{verb} {}", seconds(3))).await;
+    let [tried, had] = numbers(said.ok())[..] else { panic!("{said:?}") };
+    println!("{verb}: {tried} times");
+    container.end().await;
+    (tried, had)
+}
+
 #[tokio::test]
 async fn mounts_that_come_and_go_do_not_hide_what_masks_a_procfs() {
-    let container = Container::sleeping(bundle()).await;
-    let said = inside(&container, &format!("reveal {}", seconds(3))).await;
-    let [tried, shown] = numbers(said.ok())[..] else { panic!("{said:?}") };
-    println!("{tried} procfs were tried");
-    assert!(tried > 0 && shown == 0, "{said:?}");
-    container.end().await;
+    let (tried, shown) = tried("reveal").await;
+    assert!(tried > 0 && shown == 0, "{shown} of {tried}");
 }
 
 /// A node of null can be opened where it was made; what has taken its place may be a device that the container has not been given.
 #[tokio::test]
 async fn nothing_is_opened_in_the_place_of_a_new_node() {
-    let container = Container::sleeping(bundle()).await;
-    let said = inside(&container, &format!("swap-nodes {}", seconds(3))).await;
-    let [made, opened] = numbers(said.ok())[..] else { panic!("{said:?}") };
-    println!("{made} nodes were made");
-    assert!(made > 0 && opened == 0, "{said:?}");
-    container.end().await;
+    let (made, opened) = tried("swap-nodes").await;
+    assert!(made > 0 && opened == 0, "{opened} of {made}");
 }
 
 /// Who receives the calls of all of the container's processes waits for none of its filesystems.
 #[tokio::test]
 async fn a_root_that_does_not_answer_holds_up_nobody_else() {
     let container = Container::sleeping(with_fuse()).await;
-    let silent =
-        "(/inside silent-root > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
-    assert_eq!(container.sh(silent).await.ok(), "ready");
+    assert_eq!(in_background(&container, "silent-root").await.ok(), "ready");
     let others = tokio::time::timeout(PATIENCE / 2, container.sh("sleep 1; uptime | grep -c load")).await;
     assert_eq!(others.expect("an answer").ok(), "1");
     container.end().await;
@@ -72,8 +64,7 @@ async fn a_root_that_does_not_answer_holds_up_nobody_else() {
 #[tokio::test]
 async fn a_file_that_poses_as_a_terminal_does_not_reach_the_shim() {
     let container = Container::sleeping(with_fuse()).await;
-    let pose = "(/inside false-ptmx /dev/pts/ptmx > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
-    assert_eq!(container.sh(pose).await.ok(), "ready");
+    assert_eq!(in_background(&container, "false-ptmx /dev/pts/ptmx").await.ok(), "ready");
     let exec = container.process(&["/bin/true"]);
     // It has to guess a descriptor's number.
     for number in 3..16 {

@@ -316,6 +316,12 @@ async fn an_act_stage_that_is_killed_or_stopped_is_replaced() {
     container.shim.shut_down().await.unwrap();
 }
 
+/// A verb of `tests/inside.c` that goes on, and the first that it says.
+pub(crate) async fn in_background(container: &Container, verb: &str) -> tests::Output {
+    let until = "until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
+    container.sh(&format!("(/inside {verb} > /tmp/told 2>&1 &); {until}")).await
+}
+
 /// [`bundle`], with the device by which it serves filesystems.
 pub(crate) fn with_fuse() -> Bundle {
     let fuse =
@@ -329,8 +335,8 @@ pub(crate) fn with_fuse() -> Bundle {
 #[tokio::test]
 async fn a_filesystem_that_never_answers_holds_up_its_caller_until_the_limit() {
     let (container, stage) = with_stage(with_fuse()).await;
-    let silent = "mkdir -p /tmp/f; (/inside silent-fuse /tmp/f > /tmp/told 2>&1 &); until grep -q . /tmp/told; do sleep 0.1; done; cat /tmp/told";
-    assert_eq!(container.sh(silent).await.ok(), "mounted");
+    container.sh("mkdir -p /tmp/f").await.ok();
+    assert_eq!(in_background(&container, "silent-fuse /tmp/f").await.ok(), "mounted");
     let hanging = async {
         // What lies below it is asked of it, and one that is killed is not waited for.
         let killed = "mount -t proc proc /tmp/f/x & sleep 1; kill -9 $!; wait $!; echo $?";

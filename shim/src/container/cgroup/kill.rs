@@ -4,15 +4,16 @@
 //! list, each process is sent SIGKILL through a pidfd, and the tree is thawed, because a frozen process of v1 does not
 //! even die. An inner engine may have frozen groups of its own, so every group of the tree is thawed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::Signal;
 
 use super::error::{Error, step};
 use super::{Group, tree};
+use crate::sys::signal;
 
 /// How many descriptors of processes are held at once: a container has more processes than we may have descriptors.
 const AT_ONCE: usize = 64;
@@ -61,27 +62,33 @@ fn first_alive(groups: &[Group]) -> Result<Option<(&Path, Vec<u32>)>, Error> {
     Ok(None)
 }
 
-/// Sends SIGKILL to what is in the tree, [`AT_ONCE`] at a time, and returns the last that it was sent to. A pid is only trusted when
-/// it is in the list again after its pidfd has been opened: by then the pidfd cannot be a stranger's who got a dead process's number.
+/// Sends SIGKILL to what is in the tree, and returns the last that it was sent to.
 fn kill(dir: &Path) -> Vec<OwnedFd> {
-    let list = || tree::processes(dir).unwrap_or_default();
-    let open = |&pid: &u32| {
-        let number = Pid::from_raw(i32::try_from(pid).ok()?)?;
-        Some((pid, pidfd_open(number, PidfdFlags::empty()).ok()?))
-    };
-    let mut killed = Vec::new();
-    for some in list().chunks(AT_ONCE) {
+    let list = || Ok::<_, Error>(tree::processes(dir).unwrap_or_default());
+    let kill = |_, pidfd: BorrowedFd<'_>| drop(signal::send(pidfd, Signal::KILL.as_raw().cast_unsigned()));
+    each_by_descriptor(list, kill).unwrap_or_default()
+}
+
+/// Calls `with` for each process of a list, with its pid and a descriptor, of which it holds [`AT_ONCE`] and returns the last. A pid is only
+/// trusted when it is in the list, which is sorted, again after its descriptor has been opened: by then that cannot be a stranger's who
+/// got a dead process's number.
+pub(super) fn each_by_descriptor<E>(
+    list: impl Fn() -> Result<Vec<u32>, E>,
+    with: impl Fn(u32, BorrowedFd<'_>),
+) -> Result<Vec<OwnedFd>, E> {
+    let mut last = Vec::new();
+    for some in list()?.chunks(AT_ONCE) {
         // Those before are let go of first.
-        killed.clear();
-        let opened: Vec<(u32, OwnedFd)> = some.iter().filter_map(open).collect();
-        let confirmed = list();
-        let still_there = opened.into_iter().filter(|(pid, _)| confirmed.binary_search(pid).is_ok());
-        killed.extend(still_there.map(|(_, pidfd)| {
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        last.clear();
+        let opened: Vec<_> = some.iter().filter_map(|pid| Some((*pid, signal::open(*pid).ok()?))).collect();
+        let still = list()?;
+        let confirmed = opened.into_iter().filter(|(pid, _)| still.binary_search(pid).is_ok());
+        last.extend(confirmed.map(|(pid, pidfd)| {
+            with(pid, pidfd.as_fd());
             pidfd
         }));
     }
-    killed
+    Ok(last)
 }
 
 fn wait_for_exit(pidfds: &[OwnedFd], at_most: Duration) {

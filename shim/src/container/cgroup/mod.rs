@@ -52,6 +52,8 @@ pub(crate) use tree::write;
 
 use syscall_trap::sys::bpf;
 
+use crate::sys::signal;
+
 /// How long a group may stay busy after its processes have been killed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -164,6 +166,20 @@ impl Cgroup {
         let mut pids = tree::processes(&group.dir).map_err(step("list the processes of", &group.dir))?;
         pids.retain(|&pid| pid != 0);
         Ok(pids)
+    }
+
+    /// Sends signal `number` to every process of the tree but `init`, each by a descriptor. One that has just ended gets none.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    pub(crate) fn signal_others(&self, init: u32, number: u32) -> Result<(), Error> {
+        let list = || self.processes().map(|pids| pids.into_iter().filter(|pid| *pid != init).collect());
+        let send = |pid, pidfd: BorrowedFd<'_>| {
+            if let Err(errno) = signal::send(pidfd, number) {
+                log::debug!("send signal {number} to process {pid}: {errno}");
+            }
+        };
+        kill::each_by_descriptor(list, send).map(drop)
     }
 
     /// Kills every process of the tree and waits until they have gone. Blocks, as a rule for a few milliseconds.
